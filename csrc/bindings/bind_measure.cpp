@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include "bindings/bindings.hpp"
+#include "core/error.hpp"
+#include "core/measure.hpp"
+#include "core/warmup.hpp"
+
+namespace pyperf::bindings {
+namespace {
+
+constexpr std::int64_t kBetweenCheckpointsNs = 100'000'000;
+
+const char* name_of(Phase phase) {
+  switch (phase) {
+    case Phase::kWarmup:
+      return "warm-up";
+    case Phase::kMeasure:
+      return "measure";
+    case Phase::kSchedule:
+      return "interleave";
+  }
+  return "unknown";
+}
+
+Mode mode_named(const std::string& name) {
+  if (name == "latency") return Mode::kLatency;
+  if (name == "throughput") return Mode::kThroughput;
+  throw UsageError("mode '" + name + "' is unknown; it can be latency or throughput");
+}
+
+// A read-only view; the array keeps the Samples alive. Taken when the measurement is over: growing moves the samples.
+py::array_t<std::int64_t> as_array(const std::shared_ptr<Samples>& samples) {
+  const auto view = samples->view();
+  py::array_t<std::int64_t> array(static_cast<py::ssize_t>(view.size()), view.data(), py::cast(samples));
+  array.attr("flags").attr("writeable") = false;
+  return array;
+}
+
+}  // namespace
+
+bool PythonCheckpoint::pass(const Progress& progress) {
+  const std::int64_t now_ns = SteadyClock::now_ns();
+  if (now_ns - last_ns_ < kBetweenCheckpointsNs) return true;
+  last_ns_ = now_ns;
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  if (!progress_.is_none()) {
+    progress_(name_of(progress.phase), progress.calls, progress.elapsed_ns, progress.budget_ns, progress.last_ns);
+  }
+  return true;
+}
+
+void bind_measure(py::module_& module) {
+  py::class_<Samples, std::shared_ptr<Samples>>(module, "Samples")
+      .def(py::init<>())
+      .def("__len__", &Samples::count)
+      .def_property_readonly("ns", &as_array);
+
+  py::class_<WarmupOutcome>(module, "WarmupOutcome")
+      .def_readonly("calls", &WarmupOutcome::calls)
+      .def_readonly("duration_ns", &WarmupOutcome::duration_ns)
+      .def_readonly("first_call_ns", &WarmupOutcome::first_call_ns)
+      .def_readonly("steady", &WarmupOutcome::steady);
+  module.def(
+      "warm_up",
+      [](Target& target, std::int64_t min_calls, std::int64_t budget_ns, py::object progress) {
+        PythonCheckpoint checkpoint(std::move(progress));
+        const py::gil_scoped_release release;
+        return warm_up(target.runner(), {min_calls, budget_ns}, checkpoint);
+      },
+      py::arg("target"), py::kw_only(), py::arg("min_calls") = WarmupPlan{}.min_calls,
+      py::arg("budget_ns") = WarmupPlan{}.budget_ns, py::arg("progress") = py::none());
+
+  py::class_<StopPlan>(module, "StopPlan")
+      .def(py::init([](std::int64_t min_samples, std::int64_t min_duration_ns, std::int64_t max_duration_ns,
+                       std::int64_t max_samples, double relative_half_width, double confidence,
+                       std::int64_t clock_step_ns) {
+             const StopPlan plan{min_samples,         min_duration_ns, max_duration_ns, max_samples,
+                                 relative_half_width, confidence,      clock_step_ns};
+             check(plan);
+             return plan;
+           }),
+           py::kw_only(), py::arg("min_samples") = StopPlan{}.min_samples,
+           py::arg("min_duration_ns") = StopPlan{}.min_duration_ns,
+           py::arg("max_duration_ns") = StopPlan{}.max_duration_ns, py::arg("max_samples") = StopPlan{}.max_samples,
+           py::arg("relative_half_width") = StopPlan{}.relative_half_width,
+           py::arg("confidence") = StopPlan{}.confidence, py::arg("clock_step_ns") = StopPlan{}.clock_step_ns)
+      .def_readonly("min_samples", &StopPlan::min_samples)
+      .def_readonly("min_duration_ns", &StopPlan::min_duration_ns)
+      .def_readonly("max_duration_ns", &StopPlan::max_duration_ns)
+      .def_readonly("max_samples", &StopPlan::max_samples)
+      .def_readonly("relative_half_width", &StopPlan::relative_half_width)
+      .def_readonly("confidence", &StopPlan::confidence)
+      .def_readonly("clock_step_ns", &StopPlan::clock_step_ns);
+  py::class_<MeasureOutcome>(module, "MeasureOutcome")
+      .def_property_readonly("reason", [](const MeasureOutcome& outcome) { return name_of(outcome.reason); })
+      .def_readonly("looks", &MeasureOutcome::looks)
+      .def_readonly("duration_ns", &MeasureOutcome::duration_ns);
+  // What is measured before an error or Ctrl-C stays in `samples`.
+  module.def(
+      "measure",
+      [](Target& target, const StopPlan& plan, Samples& samples, const std::string& mode, py::object progress) {
+        const Mode chosen = mode_named(mode);
+        PythonCheckpoint checkpoint(std::move(progress));
+        const py::gil_scoped_release release;
+        return measure(target.runner(), chosen, plan, samples, checkpoint);
+      },
+      py::arg("target"), py::arg("plan"), py::arg("samples"), py::kw_only(), py::arg("mode") = "latency",
+      py::arg("progress") = py::none());
+  // One batch and nothing around it, to look at the loop itself.
+  module.def(
+      "run_batch",
+      [](Target& target, Samples& samples, std::int64_t calls) {
+        if (calls < 1) throw UsageError("a batch has at least one call");
+        const auto room = samples.prepare(calls);
+        const py::gil_scoped_release release;
+        std::int64_t done = 0;
+        target.runner().latency(room, done);
+        samples.commit(done);
+      },
+      py::arg("target"), py::arg("samples"), py::arg("calls"));
+  module.def(
+      "run_batched",
+      [](Target& target, std::int64_t calls) {
+        if (calls < 1) throw UsageError("a batch has at least one call");
+        const py::gil_scoped_release release;
+        return target.runner().batched(calls);
+      },
+      py::arg("target"), py::arg("calls"));
+}
+
+}  // namespace pyperf::bindings

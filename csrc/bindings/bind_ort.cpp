@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include "bindings/bindings.hpp"
+#include "core/error.hpp"
+#include "ort/assignment.hpp"
+#include "ort/io_binding.hpp"
+
+namespace pyperf::bindings {
+namespace {
+
+class OrtTarget final : public Target {
+ public:
+  explicit OrtTarget(std::shared_ptr<ort::Session> session) : binding_(std::move(session)) {}
+  Runner& runner() override { return runner_; }
+  ort::IoBinding& binding() { return binding_; }
+
+ private:
+  ort::IoBinding binding_;
+  LoopOver<ort::IoBinding> runner_{binding_};
+};
+
+std::shared_ptr<ort::Session> make_session(const std::string& library, const std::string& model,
+                                           const ort::SessionOptions& options) {
+  const py::gil_scoped_release release;
+  return std::make_shared<ort::Session>(ort::Environment::load(library), model, options);
+}
+
+void bind_input(OrtTarget& target, const std::string& name, const py::array& array) {
+  if ((array.flags() & py::array::c_style) == 0) {
+    throw InputError("the array for input '" + name +
+                     "' is not contiguous in row-major order (numpy.ascontiguousarray)");
+  }
+  const std::vector<std::int64_t> shape(array.shape(), array.shape() + array.ndim());
+  target.binding().bind_input(name, array.data(), static_cast<std::size_t>(array.nbytes()), shape);
+}
+
+// Name, element type, shape, and a copy of the bytes: NumPy itself has no bfloat16.
+py::list outputs(OrtTarget& target) {
+  py::list list;
+  for (const auto& view : target.binding().outputs()) {
+    list.append(py::make_tuple(view.name, ort::name_of(view.element_type), py::cast(view.shape),
+                               py::bytes(static_cast<const char*>(view.data), view.bytes)));
+  }
+  return list;
+}
+
+void bind_sessions(py::module_& module) {
+  py::class_<ort::TensorInfo>(module, "OrtTensorInfo")
+      .def_readonly("name", &ort::TensorInfo::name)
+      .def_readonly("is_tensor", &ort::TensorInfo::is_tensor)
+      .def_readonly("shape", &ort::TensorInfo::shape)
+      .def_readonly("symbols", &ort::TensorInfo::symbols)
+      .def_property_readonly("element_type",
+                             [](const ort::TensorInfo& info) { return ort::name_of(info.element_type); });
+  py::class_<ort::SessionOptions>(module, "OrtSessionOptions")
+      .def(py::init<>())
+      .def_readwrite("intra_op_threads", &ort::SessionOptions::intra_op_threads)
+      .def_readwrite("inter_op_threads", &ort::SessionOptions::inter_op_threads)
+      .def_readwrite("optimization_level", &ort::SessionOptions::optimization_level)
+      .def_readwrite("execution_mode", &ort::SessionOptions::execution_mode)
+      .def_readwrite("provider", &ort::SessionOptions::provider)
+      .def_readwrite("provider_options", &ort::SessionOptions::provider_options)
+      .def_readwrite("config_entries", &ort::SessionOptions::config_entries)
+      .def_readwrite("profile_prefix", &ort::SessionOptions::profile_prefix)
+      .def_readwrite("optimized_model_path", &ort::SessionOptions::optimized_model_path);
+  py::class_<ort::Session, std::shared_ptr<ort::Session>>(module, "OrtSession")
+      .def(py::init(&make_session), py::arg("library"), py::arg("model"), py::arg("options"))
+      .def_property_readonly("inputs", &ort::Session::inputs)
+      .def_property_readonly("outputs", &ort::Session::outputs)
+      .def_property_readonly("create_ns", &ort::Session::create_ns)
+      .def("end_profiling", &ort::Session::end_profiling)
+      .def("assigned_nodes", [](const ort::Session& session) {
+        std::vector<std::tuple<std::string, std::string, std::string>> nodes;
+        for (auto& node : ort::assigned_nodes(session)) nodes.emplace_back(node.provider, node.op_type, node.name);
+        return nodes;
+      });
+}
+
+}  // namespace
+
+void bind_ort(py::module_& module) {
+  module.attr("ORT_OLDEST_API") = ort::kOldestApi;
+  module.attr("ORT_ASSIGNMENT_API") = ort::kAssignmentApi;
+  module.attr("ORT_RECORD_ASSIGNMENT") = ort::kRecordAssignment;
+  py::class_<ort::Environment, std::unique_ptr<ort::Environment, py::nodelete>>(module, "OrtEnvironment")
+      .def_property_readonly("version", &ort::Environment::version)
+      .def_property_readonly("path", &ort::Environment::path)
+      .def_property_readonly("api_version", [](const ort::Environment& self) { return self.api().version(); })
+      .def_property_readonly("available_providers", &ort::Environment::available_providers)
+      .def("take_log", &ort::Environment::take_log);
+  module.def("load_ort", &ort::Environment::load, py::arg("library"), py::return_value_policy::reference,
+             py::call_guard<py::gil_scoped_release>());
+  bind_sessions(module);
+  py::class_<OrtTarget, Target>(module, "OrtTarget")
+      .def(py::init<std::shared_ptr<ort::Session>>(), py::arg("session"))
+      .def("bind_input", &bind_input, py::arg("name"), py::arg("array"))
+      .def(
+          "bind_outputs", [](OrtTarget& target) { target.binding().bind_outputs(); },
+          py::call_guard<py::gil_scoped_release>())
+      .def(
+          "run", [](OrtTarget& target) { target.binding().submit(); }, py::call_guard<py::gil_scoped_release>())
+      .def("outputs", &outputs)
+      .def_property_readonly("unbound_outputs", [](OrtTarget& target) { return target.binding().unbound_outputs(); });
+}
+
+}  // namespace pyperf::bindings

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <pybind11/stl.h>
+
+#include "bindings/bindings.hpp"
+#include "core/schedule.hpp"
+
+namespace pyperf::bindings {
+
+void bind_schedule(py::module_& module) {
+  py::class_<SchedulePlan>(module, "SchedulePlan")
+      .def(py::init([](std::int64_t min_block_calls, std::int64_t min_block_ns, std::int64_t max_jitter_ns,
+                       std::int64_t min_rounds, std::int64_t max_duration_ns, double relative_half_width,
+                       double confidence, std::uint64_t seed) {
+             const SchedulePlan plan{min_block_calls, min_block_ns,        max_jitter_ns, min_rounds,
+                                     max_duration_ns, relative_half_width, confidence,    seed};
+             check(plan);
+             return plan;
+           }),
+           py::kw_only(), py::arg("min_block_calls") = SchedulePlan{}.min_block_calls,
+           py::arg("min_block_ns") = SchedulePlan{}.min_block_ns,
+           py::arg("max_jitter_ns") = SchedulePlan{}.max_jitter_ns, py::arg("min_rounds") = SchedulePlan{}.min_rounds,
+           py::arg("max_duration_ns") = SchedulePlan{}.max_duration_ns,
+           py::arg("relative_half_width") = SchedulePlan{}.relative_half_width,
+           py::arg("confidence") = SchedulePlan{}.confidence, py::arg("seed") = SchedulePlan{}.seed);
+  py::class_<Block>(module, "Block")
+      .def_readonly("round", &Block::round)
+      .def_readonly("target", &Block::target)
+      .def_readonly("begin", &Block::begin)
+      .def_readonly("count", &Block::count)
+      .def_readonly("discarded", &Block::discarded)
+      .def_readonly("median_ns", &Block::median_ns);
+  py::class_<ScheduleOutcome>(module, "ScheduleOutcome")
+      .def_property_readonly("reason", [](const ScheduleOutcome& outcome) { return name_of(outcome.reason); })
+      .def_readonly("rounds", &ScheduleOutcome::rounds)
+      .def_readonly("looks", &ScheduleOutcome::looks)
+      .def_readonly("duration_ns", &ScheduleOutcome::duration_ns)
+      .def_readonly("blocks", &ScheduleOutcome::blocks);
+  module.def(
+      "interleave",
+      [](const std::vector<Target*>& targets, const SchedulePlan& plan,
+         const std::vector<std::shared_ptr<Samples>>& samples, py::object progress) {
+        std::vector<Runner*> runners;
+        for (auto* target : targets) runners.push_back(&target->runner());
+        std::vector<Samples*> into;
+        for (const auto& one : samples) into.push_back(one.get());
+        PythonCheckpoint checkpoint(std::move(progress));
+        const py::gil_scoped_release release;
+        return interleave(runners, plan, into, checkpoint);
+      },
+      py::arg("targets"), py::arg("plan"), py::arg("samples"), py::kw_only(), py::arg("progress") = py::none());
+}
+
+}  // namespace pyperf::bindings

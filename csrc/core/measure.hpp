@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "core/checkpoint.hpp"
+#include "core/loop.hpp"
+#include "core/samples.hpp"
+#include "core/stopping.hpp"
+
+namespace pyperf {
+
+enum class Mode { kLatency, kThroughput };
+
+struct MeasureOutcome {
+  StopReason reason = StopReason::kInterrupted;
+  std::int64_t looks = 0;
+  std::int64_t duration_ns = 0;  // wall time of the batches alone: neither looks nor progress
+};
+
+// Measures one target alone until the stop rule is content. When the target throws, `samples` holds what was measured
+// before.
+MeasureOutcome measure(Runner& runner, Mode mode, const StopPlan& plan, Samples& samples, Checkpoint& checkpoint);
+
+}  // namespace pyperf
