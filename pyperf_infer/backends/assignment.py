@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which execution provider runs which node, and whether that is what was asked for."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pyperf_infer.backends.shape_nodes import shape_node_names
+from pyperf_infer.errors import BackendError
+from pyperf_infer.ort_session import CPU_PROVIDER, AssignedNode, OnnxSession
+from pyperf_infer.results.schema import NodeAssignment, ProviderNodes
+
+if TYPE_CHECKING:
+    from pyperf_infer.backends.base import Array, BackendOptions
+
+_MEMCPY = ("MemcpyToHost", "MemcpyFromHost")
+_MOST_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Nodes and their providers. Before fusion: as the graph was divided. After: as the kernels ran."""
+
+    stage: Literal["before fusion", "after fusion"]
+    nodes: tuple[AssignedNode, ...]
+
+    def summary(self) -> NodeAssignment:
+        """Nodes per provider, the one with the most first."""
+        counts = Counter(node.provider for node in self.nodes)
+        return NodeAssignment(
+            stage=self.stage,
+            nodes=[
+                ProviderNodes(
+                    provider=provider,
+                    count=count,
+                    op_types=sorted({node.op_type for node in self.nodes if node.provider == provider}),
+                )
+                for provider, count in counts.most_common()
+            ],
+        )
+
+
+def assignment_of(
+    session: OnnxSession, model: Path, options: BackendOptions, provider: str, inputs: Mapping[str, Array]
+) -> Assignment:
+    """What the session says itself (ONNX Runtime 1.24 and later), else what the profile of a second session shows."""
+    if session.tells_assignment:
+        return Assignment("before fusion", session.assigned_nodes())
+    with tempfile.TemporaryDirectory(prefix="pyperf-infer-") as folder:
+        second = OnnxSession(
+            model,
+            threads=options.threads,
+            inter_op_threads=options.inter_op_threads,
+            opt_level=options.opt_level,
+            execution_mode=options.execution_mode,
+            provider=provider,
+            provider_options=options.provider_options,
+            session_options=options.session_options,
+            library=session.library,
+            profile_prefix=str(Path(folder) / "profile"),
+        )
+        second.bind(inputs)
+        return Assignment("after fusion", nodes_of_profile(second.end_profiling().read_text()))
+
+
+def nodes_of_profile(text: str) -> tuple[AssignedNode, ...]:
+    """The nodes that an ONNX Runtime profile (Chrome trace JSON) shows, each once, in the order they first ran."""
+    nodes: dict[str, AssignedNode] = {}
+    for event in json.loads(text):
+        details = event.get("args", {})
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            name = event["name"].removesuffix("_kernel_time")
+            nodes.setdefault(name, AssignedNode(details.get("provider", ""), details.get("op_name", ""), name))
+    return tuple(nodes.values())
+
+
+def check_assignment(assignment: Assignment, model: Path, provider: str, *, allow: bool) -> int:
+    """The number of nodes off the asked provider that only compute shapes, which is as it should be.
+
+    Raises:
+        BackendError: another node runs off the asked provider, or tensors are copied between devices, and `allow`
+            (--allow-cpu-fallback) is not set.
+    """
+    elsewhere = [node for node in assignment.nodes if node.provider != provider and node.op_type not in _MEMCPY]
+    copies = [node for node in assignment.nodes if node.op_type in _MEMCPY]
+    if not elsewhere and not copies:
+        return 0
+    shapes = shape_node_names(model)
+    fallen = [node for node in elsewhere if node.provider != CPU_PROVIDER or node.name not in shapes]
+    if (fallen or copies) and not allow:
+        raise BackendError(_explain(assignment, provider, [*fallen, *copies]))
+    return len(elsewhere) - len(fallen)
+
+
+def _explain(assignment: Assignment, provider: str, offending: Sequence[AssignedNode]) -> str:
+    named = ", ".join(f"{node.op_type} '{node.name}' ({node.provider})" for node in offending[:_MOST_NAMED])
+    more = f" and {len(offending) - _MOST_NAMED} more" if len(offending) > _MOST_NAMED else ""
+    counts = ", ".join(f"{row.count} on {row.provider}" for row in assignment.summary().nodes)
+    return (
+        f"{len(offending)} nodes do not run on {provider}: {named}{more}. Nodes {assignment.stage}: {counts}. "
+        "--allow-cpu-fallback times it all the same."
+    )

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX Runtime in the native loop, with bound inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pyperf_infer.backends.assignment import assignment_of, check_assignment
+from pyperf_infer.backends.base import Array, BackendOptions, Facts
+from pyperf_infer.backends.provider import provider_named
+from pyperf_infer.errors import InputError
+from pyperf_infer.ort_session import OnnxSession
+from pyperf_infer.timers import Stopwatch
+
+if TYPE_CHECKING:
+    from pyperf_infer import _core
+    from pyperf_infer.models.spec import LoadedModel
+    from pyperf_infer.results.schema import Setting
+
+
+class OnnxRuntime:
+    """Backend `onnxruntime`. Modules are exported, and the export kept between runs."""
+
+    name: ClassVar[str] = "onnxruntime"
+
+    def __init__(self, options: BackendOptions) -> None:
+        self._options = options
+        self._provider = provider_named(options.provider)
+        self._files: dict[int, _OnnxFile] = {}
+
+    def accepts(self, model: LoadedModel) -> bool:  # noqa: ARG002
+        return True
+
+    def convert(self, model: LoadedModel, shapes: Mapping[str, tuple[int, ...]]) -> float | None:
+        if model.onnx_path is not None:
+            self._files[id(model)] = _OnnxFile(model.onnx_path, {})
+            return None
+        from pyperf_infer.convert.cache import cached_export
+
+        with Stopwatch() as watch:
+            export = cached_export(model, opset=self._options.opset, shapes=shapes)
+        self._files[id(model)] = _OnnxFile(export.path, {"opset": export.opset, "export_cached": export.hit})
+        return watch.ns / 1e9
+
+    def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> PreparedSession:
+        file = self._files.get(id(model))
+        if file is None:
+            raise InputError(f"{model.name} has not been converted to ONNX")
+        return PreparedSession(file, self._provider, self._options, inputs)
+
+
+class _OnnxFile:
+    def __init__(self, path: Path, settings: Mapping[str, Setting]) -> None:
+        self.path = path
+        self.settings = settings
+
+
+class PreparedSession:
+    """A session with its bound inputs and outputs."""
+
+    def __init__(self, file: _OnnxFile, provider: str, options: BackendOptions, inputs: Mapping[str, Array]) -> None:
+        self._session: OnnxSession | None = OnnxSession(
+            file.path,
+            threads=options.threads,
+            inter_op_threads=options.inter_op_threads,
+            opt_level=options.opt_level,
+            execution_mode=options.execution_mode,
+            provider=provider,
+            provider_options=options.provider_options,
+            session_options=options.session_options,
+        )
+        session = self._session
+        session.bind(inputs)
+        assignment = assignment_of(session, file.path, options, provider, inputs)
+        shape_nodes = check_assignment(assignment, file.path, provider, allow=options.allow_cpu_fallback)
+        self.facts = Facts(
+            backend=OnnxRuntime.name,
+            provider=provider,
+            loop="native",
+            settings={
+                "onnxruntime": session.version,
+                "opt_level": options.opt_level,
+                "execution_mode": options.execution_mode,
+                "allow_cpu_fallback": options.allow_cpu_fallback,
+                "shape_nodes_on_cpu": shape_nodes,
+                "outputs_made_anew": ", ".join(session.unbound_outputs) or None,
+                **file.settings,
+                **{f"session:{key}": value for key, value in options.session_options.items()},
+                **{f"provider:{key}": value for key, value in options.provider_options.items()},
+            },
+            load_s=session.create_ns / 1e9,
+            first_inference_ms=session.first_run_ns / 1e6,
+            providers=assignment.summary(),
+            log=session.log,
+        )
+
+    @property
+    def target(self) -> _core.Target:
+        return self._open.target
+
+    def bind(self, inputs: Mapping[str, Array]) -> None:
+        self._open.bind(inputs)
+
+    def outputs(self) -> dict[str, Array]:
+        return self._open.run()
+
+    def measuring(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def close(self) -> None:
+        self._session = None  # the last reference: threads and arenas go with it
+
+    @property
+    def _open(self) -> OnnxSession:
+        if self._session is None:
+            raise InputError("this session is closed")
+        return self._session

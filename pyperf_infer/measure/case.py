@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One model at one batch size on several backends: prepare, compare the outputs, time each alone, then interleaved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyperf_infer import _core, timers
+from pyperf_infer.convert.parity import compare_outputs
+from pyperf_infer.errors import InputError
+from pyperf_infer.measure.entry import Case, Memory, activity_of, measured_result
+from pyperf_infer.models.inputs import make_inputs
+from pyperf_infer.results.schema import Comparison, Environment, Parity, Result
+from pyperf_infer.statistics.compare import compare_rounds
+from pyperf_infer.system.memory import PeakMemory, memory_limit
+
+if TYPE_CHECKING:
+    from pyperf_infer.backends.base import Array, Backend, PreparedBackend
+    from pyperf_infer.measure.observer import Observer
+    from pyperf_infer.measure.phases import Phases
+    from pyperf_infer.measure.plan import RunPlan
+
+_REFERENCE = "torch"  # what parity is measured against, where it takes part
+
+
+@dataclass(kw_only=True)
+class Contestant:
+    """A backend on this case, from being prepared to being timed."""
+
+    backend: Backend
+    prepared: PreparedBackend
+    memory: Memory
+    load_s: float | None
+    export_s: float | None
+    outputs_a: dict[str, Array]
+    outputs_b: dict[str, Array]
+    parity: Parity | None = None
+    samples: timers.Samples | None = None
+
+    @property
+    def name(self) -> str:
+        return self.backend.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What all cases of a run share."""
+
+    plan: RunPlan
+    environment: Environment
+    phases: Phases
+    observer: Observer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What loading the module took. It is the part of a backend that runs the module itself, and of no other."""
+
+    seconds: float
+    resident_bytes: int
+
+
+def prepare(case: Case, backend: Backend, loaded: Loaded, around: Surroundings) -> Contestant:
+    """Loads the model into the backend, runs it on two inputs and leaves the first in place."""
+    plan = around.plan
+    inputs_a = make_inputs(case.model.inputs, case.shapes, plan.seed)
+    inputs_b = make_inputs(case.model.inputs, case.shapes, plan.seed + 1)
+    with around.phases.timed(f"convert for {backend.name}"):
+        export_s = backend.convert(case.model, case.shapes)
+    with around.phases.timed(f"prepare {backend.name}"), PeakMemory() as peak, memory_limit():
+        prepared = backend.prepare(case.model, inputs_a)
+        outputs_a = prepared.outputs()
+        prepared.bind(inputs_b)
+        outputs_b = prepared.outputs()
+        prepared.bind(inputs_a)
+    load_s, resident_bytes = prepared.facts.load_s, 0
+    if load_s is None:  # it runs the module that is there already
+        load_s, resident_bytes = loaded.seconds, loaded.resident_bytes
+    memory = Memory(peak_bytes=peak.peak_bytes, increase_bytes=peak.increase_bytes + resident_bytes, method=peak.method)
+    return Contestant(
+        backend=backend,
+        prepared=prepared,
+        memory=memory,
+        load_s=load_s,
+        export_s=export_s,
+        outputs_a=outputs_a,
+        outputs_b=outputs_b,
+    )
+
+
+def compare_all_outputs(contestants: Sequence[Contestant], around: Surroundings) -> None:
+    """Fills in `parity`: each against PyTorch, or against the first where that takes no part."""
+    with around.phases.timed("compare outputs"):
+        reference = next((one for one in contestants if one.name == _REFERENCE), contestants[0])
+        reference.parity = _not_finite(reference, around.plan)
+        for one in contestants:
+            if one is not reference:
+                one.parity = _parity(reference, one, around.plan)
+
+
+def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
+    """Warm-up and measurement of one backend while nothing else runs.
+
+    Raises:
+        Interrupted: Ctrl-C; it carries the row of what was measured until then.
+    """
+    plan, phases = around.plan, around.phases
+    measurement = timers.Measurement(
+        one.prepared,
+        duration=plan.duration_s,
+        max_duration=plan.max_duration_s,
+        iterations=plan.min_iterations,
+        ci=plan.ci,
+        confidence=plan.confidence,
+        mode=plan.mode,
+    )
+
+    def row() -> Result | None:
+        if measurement.samples is None:
+            return None
+        one.samples = measurement.samples
+        return measured_result(
+            case,
+            plan,
+            one.prepared.facts,
+            measurement.samples,
+            activity=activity_of(_core.take_activity_snapshot() - begin, around.environment),
+            memory=one.memory,
+            parity=one.parity,
+            load_s=one.load_s,
+            export_s=one.export_s,
+        )
+
+    with one.prepared.measuring(), timers.garbage_collection(enabled=False):
+        begin = _core.take_activity_snapshot()
+        try:
+            with phases.timed(f"warm up {one.name}"):
+                measurement.warm_up(
+                    budget=plan.warmup_ms / 1000,
+                    iterations=plan.warmup_iterations,
+                    progress=around.observer.progress,
+                )
+            begin = _core.take_activity_snapshot()
+            with phases.timed(f"measure {one.name}"):
+                measurement.run(progress=around.observer.progress)
+        except KeyboardInterrupt as error:
+            raise Interrupted(row(), one.samples) from error
+        with phases.timed("summarise"):
+            result = row()
+    assert result is not None  # noqa: S101  a measurement that returns has taken at least one sample
+    return result
+
+
+def time_interleaved(case: Case, contestants: Sequence[Contestant], around: Surroundings) -> list[Comparison]:
+    """The speed-up of every backend over the first, from blocks in random order."""
+    plan, first = around.plan, contestants[0]
+    with ExitStack() as held, around.phases.timed("interleave"):
+        for one in contestants:
+            held.enter_context(one.prepared.measuring())
+        held.enter_context(timers.garbage_collection(enabled=False))
+        rounds = timers.interleave(
+            tuple(one.prepared for one in contestants),
+            max_duration=plan.max_duration_s,
+            ci=plan.ci,
+            confidence=plan.confidence,
+            seed=plan.seed,
+            progress=around.observer.progress,
+        )
+    comparisons = []
+    for index, one in enumerate(contestants[1:], start=1):
+        assert first.samples is not None  # noqa: S101  timed alone before
+        assert one.samples is not None  # noqa: S101
+        found = compare_rounds(
+            rounds.medians_ns[0],
+            rounds.medians_ns[index],
+            alone_interval=timers.ratio_interval(first.samples, one.samples),
+            margin=plan.margin,
+            confidence=plan.confidence,
+        )
+        comparisons.append(
+            Comparison(
+                model=case.model.name,
+                batch_size=case.batch_size,
+                baseline=first.name,
+                contender=one.name,
+                ratio=found.ratio,
+                interval=found.interval,
+                confidence=plan.confidence,
+                margin=plan.margin,
+                verdict=found.verdict,
+                reason=found.reason,
+                rounds=found.rounds,
+                discarded_calls=rounds.discarded_calls,
+            )
+        )
+    return comparisons
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while measuring, with the row so far (None where there was no sample yet)."""
+
+    def __init__(self, result: Result | None, samples: timers.Samples | None) -> None:
+        super().__init__()
+        self.result = result
+        self.samples = samples
+
+
+def _parity(reference: Contestant, other: Contestant, plan: RunPlan) -> Parity:
+    names = list(reference.outputs_a)
+    if len(other.outputs_a) != len(names):
+        raise InputError(
+            f"{reference.name} gives {len(names)} outputs ({', '.join(names)}) and {other.name} gives "
+            f"{len(other.outputs_a)} ({', '.join(other.outputs_a)}); they cannot be compared"
+        )
+    return compare_outputs(
+        list(reference.outputs_a.values()),
+        list(reference.outputs_b.values()),
+        list(other.outputs_a.values()),
+        list(other.outputs_b.values()),
+        plan.rtol,
+        plan.atol,
+        names=names,
+        reference=reference.name,
+        other=other.name,
+    )
+
+
+def _not_finite(one: Contestant, plan: RunPlan) -> Parity | None:
+    """Outputs that are no numbers are a finding also where there is nothing to compare them with."""
+    broken = [name for name, array in one.outputs_a.items() if not _finite(array)]
+    if not broken:
+        return None
+    reason = f"{', '.join(broken)} of {one.name}: NaN or infinity in the output"
+    return Parity(
+        status="invalid",
+        reference=one.name,
+        other=one.name,
+        outputs=[],
+        rtol=plan.rtol,
+        atol=plan.atol,
+        reason=reason,
+    )
+
+
+def _finite(array: Array) -> bool:
+    if array.dtype.kind not in "fcV":  # V: bfloat16
+        return True
+    return bool(np.isfinite(array.astype(np.float32) if array.dtype.kind == "V" else array).all())

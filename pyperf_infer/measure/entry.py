@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From samples and facts to an entry of the result document. Nothing is measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyperf_infer.backends.base import Facts
+from pyperf_infer.results.quantity import PercentileNs, block_from_ns
+from pyperf_infer.results.schema import (
+    Activity,
+    Environment,
+    Failure,
+    Method,
+    Parity,
+    QuantityBlock,
+    Result,
+    Stop,
+    Subject,
+    Summary,
+    Warmup,
+    Weights,
+)
+from pyperf_infer.timers import Samples, clock_properties
+
+if TYPE_CHECKING:
+    from pyperf_infer import _core
+    from pyperf_infer.measure.plan import RunPlan
+    from pyperf_infer.models.spec import LoadedModel
+
+# What the stop rule's reasons are called in a result.
+_STOP_REASONS = {
+    "converged": "interval reached",
+    "max_duration": "time budget spent",
+    "max_samples": "sample limit reached",
+    "interrupted": "interrupted",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Of preparing a model and running it the first times. See docs/results.md."""
+
+    peak_bytes: int
+    increase_bytes: int
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One model at one batch size."""
+
+    model: LoadedModel
+    batch_size: int
+    requested_batch_size: int
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+def subject_of(case: Case, plan: RunPlan) -> Subject:
+    weights = case.model.weights
+    return Subject(
+        model=case.model.name,
+        source=case.model.source,
+        weights=Weights(source=weights.source, seed=weights.seed, sha256=weights.sha256),
+        parameters=case.model.parameters,
+        batch_size=case.batch_size,
+        requested_batch_size=case.requested_batch_size,
+        shapes={name: list(shape) for name, shape in case.shapes.items()},
+        precision=plan.precision,
+    )
+
+
+def unloaded_subject(name: str, source: str, plan: RunPlan, batch_size: int) -> Subject:
+    """Of a model that could not be loaded."""
+    return Subject(
+        model=name,
+        source=source,
+        weights=None,
+        parameters=None,
+        batch_size=batch_size,
+        requested_batch_size=batch_size,
+        shapes={},
+        precision=plan.precision,
+    )
+
+
+def failed_result(subject: Subject, backend: str, plan: RunPlan, error: Exception, exit_code: int) -> Result:
+    """A row without numbers, and why."""
+    settings = {"opt_level": plan.options.opt_level} if backend == "onnxruntime" else {}
+    return Result(
+        subject=subject,
+        method=_method(
+            Facts(
+                backend=backend, provider=None, loop="native", settings=settings, load_s=None, first_inference_ms=0.0
+            ),
+            plan,
+        ),
+        summary=Summary(),
+        error=Failure(kind=type(error).__name__, message=str(error), exit_code=exit_code),
+    )
+
+
+def measured_result(
+    case: Case,
+    plan: RunPlan,
+    facts: Facts,
+    samples: Samples,
+    *,
+    activity: Activity,
+    memory: Memory,
+    parity: Parity | None,
+    load_s: float | None,
+    export_s: float | None,
+) -> Result:
+    """A row with its numbers. `samples` may be cut short; then its `stop_reason` says so."""
+    block = _block(samples, plan)
+    calls_s = samples.duration_ns / 1e9
+    is_latency = plan.mode == "latency"
+    return Result(
+        subject=subject_of(case, plan),
+        method=_measured_method(facts, plan, samples),
+        summary=Summary(
+            latency=block if is_latency else None,
+            period=None if is_latency else block,
+            throughput_per_s=case.batch_size * len(samples.ns) / calls_s if calls_s > 0 else None,
+            session_create_s=load_s,
+            first_inference_ms=facts.first_inference_ms,
+            export_s=export_s,
+            peak_memory_bytes=memory.peak_bytes,
+            memory_increase_bytes=memory.increase_bytes,
+            memory_method=memory.method,
+            batched_ns_per_call=samples.batched_ns_per_call,
+        ),
+        activity=activity,
+        parity=parity,
+    )
+
+
+def activity_of(delta: _core.Activity, environment: Environment) -> Activity:
+    """The schema's form. What others used is what was busy less this process; ticks can make that negative."""
+    own_ns = delta.user_cpu_ns + delta.system_cpu_ns
+    return Activity(
+        wall_ns=delta.wall_ns,
+        user_cpu_ns=delta.user_cpu_ns,
+        system_cpu_ns=delta.system_cpu_ns,
+        steal_ns=delta.steal_ns,
+        throttled_ns=delta.throttled_ns,
+        throttled_periods=delta.throttled_periods,
+        voluntary_switches=delta.voluntary_switches,
+        involuntary_switches=delta.involuntary_switches,
+        minor_faults=delta.minor_faults,
+        major_faults=delta.major_faults,
+        other_cpu_ns=None if delta.machine_busy_ns is None else max(0, delta.machine_busy_ns - own_ns),
+        frequency_mhz_min=delta.frequency_mhz_min,
+        frequency_mhz_max=delta.frequency_mhz_max,
+        cpus=environment.logical_cores,
+    )
+
+
+def _block(samples: Samples, plan: RunPlan) -> QuantityBlock:
+    estimates = samples.summarise(plan.shown_percentiles)
+    return block_from_ns(
+        count=estimates.count,
+        mean_ns=estimates.mean_ns,
+        stddev_ns=estimates.stddev_ns,
+        min_ns=estimates.min_ns,
+        max_ns=estimates.max_ns,
+        p50_ns=estimates.p50_ns,
+        p50_interval_ns=estimates.p50_interval_ns,
+        percentiles=[
+            PercentileNs(percent=one.percent, value_ns=one.value_ns, interval_ns=one.interval_ns, refused=one.refused)
+            for one in estimates.percentiles
+        ],
+        outliers=estimates.outliers,
+        autocorrelation_lag1=estimates.autocorrelation_lag1,
+    )
+
+
+def _measured_method(facts: Facts, plan: RunPlan, samples: Samples) -> Method:
+    warmup = samples.warmup
+    method = _method(facts, plan)
+    method.timer_overhead_ns = samples.timer_overhead_ns
+    method.clock_step_ns = samples.clock_step_ns
+    method.measured_duration_s = samples.duration_ns / 1e9
+    method.warmup = Warmup(
+        budget_ms=plan.warmup_ms,
+        min_iterations=plan.warmup_iterations,
+        iterations=warmup.calls if warmup else 0,
+        duration_ms=warmup.duration_ns / 1e6 if warmup else 0.0,
+        steady=warmup.steady if warmup else False,
+    )
+    method.stop = Stop(
+        ci=plan.ci,
+        confidence=plan.confidence,
+        min_iterations=plan.min_iterations,
+        min_duration_s=plan.duration_s,
+        max_duration_s=plan.max_duration_s,
+        reason=_STOP_REASONS[samples.stop_reason],
+        looks=samples.looks,
+        converged=samples.converged,
+    )
+    return method
+
+
+def _method(facts: Facts, plan: RunPlan) -> Method:
+    clock = clock_properties()
+    return Method(
+        backend=facts.backend,
+        provider=facts.provider,
+        device=plan.device,
+        mode=plan.mode,
+        clock=clock.name,
+        timer_overhead_ns=clock.overhead_ns,
+        clock_step_ns=clock.step_ns,
+        seed=plan.seed,
+        threads=plan.options.threads,
+        inter_op_threads=plan.options.inter_op_threads,
+        loop=facts.loop,
+        settings=dict(facts.settings),
+        providers=facts.providers,
+    )

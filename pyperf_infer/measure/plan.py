@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pyperf_infer.convert.parity import DEFAULT_ATOL, DEFAULT_RTOL
+from pyperf_infer.statistics.compare import MARGIN
+from pyperf_infer.statistics.estimate import CONFIDENCE, DEFAULT_PERCENTILES, samples_needed
+
+if TYPE_CHECKING:
+    from pyperf_infer.backends.base import BackendOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """Every model on every batch size and backend, and how each is measured. Flags of the same names explain them."""
+
+    models: tuple[str, ...]
+    backends: tuple[str, ...]  # empty: every one that takes the model
+    options: BackendOptions
+    batch_sizes: tuple[int | None, ...] = (None,)  # None: 1 where the model leaves it open
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    weights: Path | None = None
+    precision: str = "float32"
+    device: str = "cpu"
+    mode: Literal["latency", "throughput"] = "latency"
+    duration_s: float = 1.0
+    max_duration_s: float = 20.0
+    iterations: int = 30
+    ci: float = 0.01
+    percentiles: tuple[float, ...] | None = None  # None: those that the samples support
+    warmup_ms: float = 5000.0
+    warmup_iterations: int = 1
+    seed: int = 42
+    rtol: float = DEFAULT_RTOL
+    atol: float = DEFAULT_ATOL
+    margin: float = MARGIN
+    retry: bool = True
+    confidence: float = CONFIDENCE
+    flags: Mapping[str, object] = field(default_factory=dict)  # by their names, for advice that knows what is in use
+
+    @property
+    def shown_percentiles(self) -> tuple[float, ...]:
+        return DEFAULT_PERCENTILES if self.percentiles is None else self.percentiles
+
+    @property
+    def min_iterations(self) -> int:
+        """`iterations`, raised to what percentiles that were asked for need."""
+        return max([self.iterations, *(samples_needed(percent, self.confidence) for percent in self.percentiles or ())])

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sentences below the table: failures, parity, warnings with remedies, and the method in a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pyperf_infer.reports.row_names import name_rows, row_name
+from pyperf_infer.reports.view import NOT_CONVERGED
+from pyperf_infer.units import format_duration_ns, format_duration_s, format_percent
+
+if TYPE_CHECKING:
+    from pyperf_infer.results.schema import Document, OutputParity, Parity, Result, Weights
+
+Kind = Literal["good", "bad", "unsure", "plain"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """One sentence or two, and the remedy where there is one."""
+
+    kind: Kind
+    text: str
+    remedy: str = ""
+
+
+def headline(document: Document) -> list[Note]:
+    """Tool and libraries, machine; before them, that the document is not all that was asked for."""
+    environment = document.environment
+    libraries = [f"{name} {environment.libraries[name]}" for name in _LIBRARIES if name in environment.libraries]
+    cpu = f"{environment.cpu_model or environment.architecture}, "
+    cpu += f"{len(environment.affinity)} of {environment.logical_cores} CPUs"
+    tool = f"{document.tool} {document.tool_version}"
+    notes = [Note("plain", " | ".join([tool, *libraries])), Note("plain", cpu)]
+    if document.status == "interrupted":
+        notes.insert(0, Note("unsure", "INTERRUPTED: what follows is what was measured until then."))
+    if document.status == "failed":
+        notes.insert(0, Note("bad", "FAILED: not everything that was asked for could be measured."))
+    return notes
+
+
+_LIBRARIES = ("torch", "onnxruntime", "onnxruntime-gpu")
+
+
+def findings(document: Document) -> list[Note]:
+    """What the numbers do not say by themselves, the worst first."""
+    return [*_failures(document), *_parities(document), *_undecided(document), *_refused(document), *_wide(document)]
+
+
+def _failures(document: Document) -> list[Note]:
+    return [
+        Note("bad", f"{row_name(document, one)} failed ({one.error.kind}): {one.error.message}")
+        for one in document.results
+        if one.error is not None
+    ]
+
+
+def _parities(document: Document) -> list[Note]:
+    rows: dict[tuple[str, str], list[Result]] = {}
+    for one in document.results:
+        if one.parity is not None:
+            rows.setdefault((one.parity.status, parity_line(one.parity)), []).append(one)
+    return [
+        Note(_PARITY_KINDS[status], f"{name_rows(document, listed, always=True)}: {line}")
+        for (status, line), listed in rows.items()
+    ]
+
+
+_PARITY_KINDS: dict[str, Kind] = {"equal": "good", "different": "bad", "invalid": "bad", "not checked": "unsure"}
+
+
+def parity_line(parity: Parity) -> str:
+    """Whether the outputs agree with the reference's, by how much, and what was allowed."""
+    against = f"those of {parity.reference}"
+    reason = f": {parity.reason}" if parity.reason else ""
+    if parity.status == "not checked":
+        return f"outputs not checked against {against}{reason}"
+    if parity.status == "invalid":
+        return f"outputs INVALID{reason}"
+    worst = max(parity.outputs, key=lambda one: (one.status == "different", one.relative or 0.0), default=None)
+    verdict = "outputs agree with" if parity.status == "equal" else "outputs DIFFER from"
+    allowed = f"tolerance {_small(parity.rtol)}" + (f" + {_small(parity.atol)} absolute" if parity.atol else "")
+    measured = "" if worst is None else f": {_difference(worst, name=len(parity.outputs) > 1)}"
+    unchecked = sum(one.status == "not checked" for one in parity.outputs)
+    rest = f"; {unchecked} of {len(parity.outputs)} outputs not checked" if unchecked else ""
+    return f"{verdict} {against}{measured} ({allowed}{rest}){reason}"
+
+
+def _difference(worst: OutputParity, *, name: bool) -> str:
+    where = f" in {worst.name!r}" if name else ""
+    if worst.relative is not None:
+        return f"largest difference{where} {_small(worst.relative)} of the output's movement"
+    if worst.largest_difference is not None:
+        return f"largest difference{where} {_small(worst.largest_difference)}"
+    return f"the difference{where} is not a finite number"
+
+
+def _undecided(document: Document) -> list[Note]:
+    return [
+        Note("unsure", f"{one.model} batch {one.batch_size}, {one.contender} against {one.baseline}: {one.reason}")
+        for one in document.comparisons
+        if one.reason
+    ]
+
+
+def _refused(document: Document) -> list[Note]:
+    rows: dict[tuple[float, str], list[Result]] = {}
+    for one in document.results:
+        for percentile in one.summary.timing.percentiles if one.summary.timing else ():
+            if percentile.refused is not None:
+                rows.setdefault((percentile.percent, percentile.refused), []).append(one)
+    return [
+        Note("plain", f"no p{percent:g} for {name_rows(document, listed, always=True)}: {reason}")
+        for (percent, reason), listed in rows.items()
+    ]
+
+
+def _wide(document: Document) -> list[Note]:
+    stops = [one.method.stop for one in document.results if one.method.stop and one.summary.timing]
+    asked = sorted({one.ci for one in stops if not one.converged})
+    if not asked:
+        return []
+    wanted = ", ".join(f"\N{PLUS-MINUS SIGN}{format_percent(one)}" for one in asked)
+    return [Note("unsure", f"{NOT_CONVERGED} not converged: the interval of p50 is wider than the {wanted} asked for")]
+
+
+def warnings(document: Document) -> list[Note]:
+    """Every warning once, with the rows that it is about, and its remedy."""
+    rows: dict[tuple[str, str], list[Result]] = {(one.message, one.remedy): [] for one in document.warnings}
+    for result in document.results:
+        for one in result.warnings:
+            rows.setdefault((one.message, one.remedy), []).append(result)
+    notes = []
+    for (message, remedy), listed in rows.items():
+        names = name_rows(document, listed)
+        notes.append(Note("unsure", f"{names}: {message}" if names else message, remedy))
+    return notes
+
+
+def method(document: Document) -> list[tuple[str, str]]:
+    """Title and text of clock, loop, threads and so on: one value where all rows agree, else each with its rows."""
+    facts: list[tuple[str, Callable[[Result], str]]] = [
+        ("clock", _clock),
+        ("loop", lambda one: one.method.loop),
+        ("mode", lambda one: one.method.mode),
+        ("device", lambda one: ", ".join(filter(None, [one.method.device, one.method.provider]))),
+        ("nodes", _nodes),
+        ("threads", lambda one: str(one.method.threads)),
+        ("interval", _interval),
+        ("input", _shapes),
+        ("weights", lambda one: _weights(one.subject.weights)),
+        ("seed", lambda one: str(one.method.seed)),
+        ("memory", lambda one: one.summary.memory_method or ""),
+    ]
+    lines = [(title, _shared(document, value)) for title, value in facts]
+    lines.append(("wall time", ", ".join(f"{one.name} {format_duration_s(one.seconds)}" for one in document.phases)))
+    return [(title, text) for title, text in lines if text]
+
+
+def _shared(document: Document, value: Callable[[Result], str]) -> str:
+    rows: dict[str, list[Result]] = {}
+    for one in document.results:
+        if text := value(one):
+            rows.setdefault(text, []).append(one)
+    if len(rows) == 1:
+        return next(iter(rows))
+    return "; ".join(f"{text} ({name_rows(document, listed)})" for text, listed in rows.items())
+
+
+def _clock(result: Result) -> str:
+    step, cost = result.method.clock_step_ns, result.method.timer_overhead_ns
+    known = [f"step {format_duration_ns(step)}" if step is not None else ""]
+    known.append(f"timing an empty call gives {format_duration_ns(cost)}" if cost is not None else "")
+    return result.method.clock + (f" ({', '.join(filter(None, known))})" if any(known) else "")
+
+
+def _nodes(result: Result) -> str:
+    providers = result.method.providers
+    if providers is None:
+        return ""
+    counts = ", ".join(f"{one.count} on {one.provider}" for one in providers.nodes)
+    return f"{counts or 'none'} ({providers.stage})"
+
+
+def _interval(result: Result) -> str:
+    stop = result.method.stop
+    if stop is None:
+        return ""
+    half = f"\N{PLUS-MINUS SIGN}{format_percent(stop.ci)}"
+    limit = format_duration_s(stop.max_duration_s)
+    return f"{format_percent(stop.confidence)} of the median, asked for {half} within {limit}"
+
+
+def _shapes(result: Result) -> str:
+    shapes = ", ".join(f"{name} {'x'.join(map(str, one))}" for name, one in result.subject.shapes.items())
+    return f"{shapes} {result.subject.precision}" if shapes else ""
+
+
+def _weights(weights: Weights | None) -> str:
+    if weights is None:
+        return ""
+    if weights.source == "random":
+        return f"random (seed {weights.seed}): the time is real, the predictions mean nothing"
+    return f"{weights.source} (SHA-256 {weights.sha256[:12]})"
+
+
+def _small(value: float) -> str:
+    """Two digits and a short exponent: 1.2e-6, 1e-3."""
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(exponent)}" if value else "0"

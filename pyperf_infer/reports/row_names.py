@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the sentences below the table call rows: as briefly as still tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyperf_infer.results.schema import Document, Result
+
+MAX_LISTED = 4
+
+
+def row_name(document: Document, result: Result) -> str:
+    """Model, batch and precision only where the document holds more than one; always the backend."""
+    subjects = [one.subject for one in document.results]
+    parts = []
+    if len({one.model for one in subjects}) > 1:
+        parts.append(result.subject.model)
+    if len({one.batch_size for one in subjects}) > 1:
+        parts.append(f"batch {result.subject.batch_size}")
+    if len({one.precision for one in subjects}) > 1:
+        parts.append(result.subject.precision)
+    return " ".join([*parts, result.method.backend])
+
+
+def name_rows(document: Document, rows: Sequence[Result], *, always: bool = False) -> str:
+    """``rows`` by the one thing that they, and no others, share: "torch", "batch 16"; else one by one.
+
+    Empty for no row, and for all rows unless ``always``.
+    """
+    chosen = {id(one) for one in rows}
+    if not chosen or (len(chosen) == len(document.results) and not always):
+        return ""
+    shared: tuple[Callable[[Result], str], ...] = (
+        lambda one: one.method.backend,
+        lambda one: one.subject.model,
+        lambda one: f"batch {one.subject.batch_size}",
+        lambda one: f"{one.subject.model} batch {one.subject.batch_size}",
+    )
+    for label in shared:
+        labels = list(dict.fromkeys(label(one) for one in rows))
+        if chosen == {id(one) for one in document.results if label(one) in labels}:
+            return _few(labels)
+    return _few(list(dict.fromkeys(row_name(document, one) for one in rows)))
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `run` table as columns of plain text. The terminal and the Markdown report lay the same columns out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pyperf_infer.units import (
+    format_bytes,
+    format_count,
+    format_duration_ms,
+    format_duration_s,
+    format_percent,
+    format_ratio,
+)
+
+if TYPE_CHECKING:
+    from pyperf_infer.results.schema import Comparison, Document, Percentile, QuantityBlock, Result
+
+NOT_CONVERGED = "*"  # behind an interval that is wider than asked; notes.py explains it
+_SHORT_REASON = 20
+
+Tone = Literal["plain", "good", "bad", "unsure", "quiet"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value, and what belongs behind it or under it."""
+
+    text: str = ""
+    detail: str = ""
+    tone: Tone = "plain"
+    repeated: bool = False  # the detail also stands in the notes: it may be left out where room is scarce
+
+    @property
+    def joined(self) -> str:
+        return f"{self.text} {self.detail}".strip()
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a title, and one cell a result, in the document's order."""
+
+    title: str
+    cells: tuple[Cell, ...]
+    numeric: bool = True
+
+
+def key_columns(document: Document) -> list[Column]:
+    """Model, batch, backend, and the precision where there is more than one: together they name a row."""
+    rows = document.results
+    columns = [
+        Column("model", tuple(Cell(one.subject.model) for one in rows), numeric=False),
+        Column("batch", tuple(_batch(one) for one in rows)),
+        Column("backend", tuple(Cell(one.method.backend) for one in rows), numeric=False),
+    ]
+    if len({one.subject.precision for one in rows}) > 1:
+        columns.append(Column("precision", tuple(Cell(one.subject.precision) for one in rows), numeric=False))
+    return columns
+
+
+def metric_columns(document: Document) -> list[Column]:
+    """What was measured; a column that would be empty throughout is left out."""
+    rows = document.results
+    comparisons = {(one.model, one.batch_size, one.contender): one for one in document.comparisons}
+    baselines = {(one.model, one.batch_size, one.baseline) for one in document.comparisons}
+
+    def speed_up(result: Result) -> Cell:
+        key = (result.subject.model, result.subject.batch_size, result.method.backend)
+        if key in comparisons:
+            return _comparison(comparisons[key])
+        return Cell("baseline", tone="quiet") if key in baselines else Cell()
+
+    columns = [_column("p50", rows, _p50)]
+    columns += [_column(f"p{percent:g}", rows, _percentile(percent)) for percent in _percents(rows)]
+    columns += [
+        _column("items/s", rows, lambda one: _number(one.summary.throughput_per_s, format_count)),
+        _column("speed-up", rows, speed_up),
+        _column("submit", rows, _submit),
+        _column("peak memory", rows, _memory),
+        _column("load", rows, lambda one: _number(one.summary.session_create_s, format_duration_s)),
+        _column("first inference", rows, lambda one: _number(one.summary.first_inference_ms, format_duration_ms)),
+        _column("export", rows, lambda one: _number(one.summary.export_s, format_duration_s)),
+        _column("call in a batch", rows, lambda one: _nanoseconds(one.summary.batched_ns_per_call)),
+    ]
+    return _without_empty(columns)
+
+
+def method_columns(document: Document) -> list[Column]:
+    """How each row came about: samples, time, why it stopped, what the warm-up took."""
+    rows = document.results
+    columns = [
+        _column("samples", rows, lambda one: _block(one, _samples)),
+        _column("measured", rows, lambda one: _number(one.method.measured_duration_s, format_duration_s)),
+        _column("stopped because", rows, _stop, numeric=False),
+        _column("warm-up", rows, _warmup, numeric=False),
+    ]
+    return _without_empty(columns)
+
+
+def _column(title: str, rows: Iterable[Result], cell: Callable[[Result], Cell], *, numeric: bool = True) -> Column:
+    return Column(title, tuple(cell(one) for one in rows), numeric)
+
+
+def _without_empty(columns: Iterable[Column]) -> list[Column]:
+    return [one for one in columns if any(cell.text for cell in one.cells)]
+
+
+def _batch(result: Result) -> Cell:
+    asked, got = result.subject.requested_batch_size, result.subject.batch_size
+    return Cell(str(got), f"(asked {asked})" if asked != got else "")
+
+
+def _p50(result: Result) -> Cell:
+    block = result.summary.timing
+    if result.error is not None:
+        return Cell("failed", tone="bad")
+    if block is None:
+        return Cell("not measured", tone="unsure")
+    unsure = result.method.stop is not None and not result.method.stop.converged
+    mark = NOT_CONVERGED if unsure else ""
+    return Cell(format_duration_ms(block.p50_ms), half_width(block) + mark, "unsure" if unsure else "plain")
+
+
+def half_width(block: QuantityBlock) -> str:
+    """The farther end of the median's interval, relative to the median: "±0.4%"."""
+    if block.p50_interval_ms is None:
+        return "(no interval)"
+    low, high = block.p50_interval_ms
+    if not block.p50_ms:
+        return f"[{format_duration_ms(low)}, {format_duration_ms(high)}]"
+    return f"\N{PLUS-MINUS SIGN}{format_percent(max(block.p50_ms - low, high - block.p50_ms) / block.p50_ms)}"
+
+
+def _percents(rows: Iterable[Result]) -> list[float]:
+    blocks = [one.summary.timing for one in rows if one.summary.timing is not None]
+    return sorted({one.percent for block in blocks for one in block.percentiles} - {50.0})
+
+
+def _percentile(percent: float) -> Callable[[Result], Cell]:
+    def cell(result: Result) -> Cell:
+        return _block(
+            result,
+            lambda block: next((_value_or_refusal(one) for one in block.percentiles if one.percent == percent), Cell()),
+        )
+
+    return cell
+
+
+def _value_or_refusal(one: Percentile) -> Cell:
+    if one.value_ms is not None:
+        return Cell(format_duration_ms(one.value_ms))
+    reason = one.refused or ""
+    return Cell("n/a", f"({reason})" if len(reason) <= _SHORT_REASON else "", "quiet", repeated=True)
+
+
+def _comparison(comparison: Comparison) -> Cell:
+    tones: dict[str, Tone] = {"faster": "good", "slower": "bad", "same": "plain", "undecided": "unsure"}
+    detail = ""
+    if comparison.interval is not None:
+        detail = f"[{format_ratio(comparison.interval[0])}, {format_ratio(comparison.interval[1])}]"
+    text = f"{format_ratio(comparison.ratio)}x {comparison.verdict}"
+    return Cell(text, detail, tones[comparison.verdict])
+
+
+def _submit(result: Result) -> Cell:
+    if result.summary.timing is None:
+        return Cell()
+    submit = result.summary.submit
+    return Cell("= total", tone="quiet") if submit is None else Cell(format_duration_ms(submit.p50_ms))
+
+
+def _memory(result: Result) -> Cell:
+    peak, increase = result.summary.peak_memory_bytes, result.summary.memory_increase_bytes
+    if peak is None:
+        return Cell()
+    return Cell(format_bytes(peak), "" if increase is None else f"({'+' * (increase >= 0)}{format_bytes(increase)})")
+
+
+def _stop(result: Result) -> Cell:
+    stop = result.method.stop
+    return Cell() if stop is None else Cell(stop.reason, "" if stop.converged else "(not converged)")
+
+
+def _warmup(result: Result) -> Cell:
+    warmup = result.method.warmup
+    if warmup is None:
+        return Cell()
+    text = f"{warmup.iterations} calls, {format_duration_ms(warmup.duration_ms)}"
+    return Cell(text, "" if warmup.steady else "(never steady)", "plain" if warmup.steady else "unsure")
+
+
+def _samples(block: QuantityBlock) -> Cell:
+    return Cell(str(block.count), f"({block.outliers} outlier{'s' * (block.outliers != 1)})" if block.outliers else "")
+
+
+def _block(result: Result, cell: Callable[[QuantityBlock], Cell]) -> Cell:
+    return Cell() if result.summary.timing is None else cell(result.summary.timing)
+
+
+def _number(value: float | None, form: Callable[[float], str]) -> Cell:
+    return Cell() if value is None else Cell(form(value))
+
+
+def _nanoseconds(value: float | None) -> Cell:
+    return Cell() if value is None else Cell(format_duration_ms(value / 1e6))

@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is: the result document, version 1. docs/results.md explains every field.
+
+A quantity's name ends in its unit; ``None`` (JSON ``null``) means "not known" or "does not apply", never zero. Structs
+check their types when a document is read (and once more when one is written), and what ties two fields together
+whenever one is made. Fields a reader does not know are ignored, so that an older reader copes with a newer minor
+addition; a change that would mislead it raises ``SCHEMA_VERSION`` instead.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+SCHEMA_VERSION = 1
+TOOL: Final = "pyperf-infer"
+
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+NonNegative = Annotated[float, Meta(ge=0)]
+AboveZero = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(gt=0, lt=1)]
+Percent = Annotated[float, Meta(gt=0, lt=100)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+UtcTime = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
+Interval = tuple[NonNegative, NonNegative]
+Setting = str | int | float | bool | None
+
+
+def utc_now() -> UtcTime:
+    """This moment as ``created_utc`` wants it: ISO 8601 in UTC, to the second, ending in Z."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _check_order(name: str, interval: Interval | None) -> None:
+    if interval is not None and not interval[0] <= interval[1]:
+        raise ValueError(f"{name} runs backwards: [{interval[0]}, {interval[1]}]")
+
+
+class Warning(Struct, kw_only=True):  # noqa: A001  the schema's own word; nothing here warns the Python way
+    """Something that makes a number worth less, and what to do about it."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+class Failure(Struct, kw_only=True):
+    """Why a row has no numbers."""
+
+    kind: str
+    message: str
+    exit_code: int
+
+
+class Phase(Struct, kw_only=True):
+    """Wall time that one step of the command took."""
+
+    name: str
+    seconds: NonNegative
+
+
+class Cache(Struct, kw_only=True):
+    """One level of the processor's cache, as the first CPU of the affinity mask sees it."""
+
+    level: Positive
+    kind: Literal["data", "instruction", "unified"]
+    size_bytes: Positive
+    shared_by_cpus: Positive | None = None
+
+
+class Gpu(Struct, kw_only=True):
+    """A GPU in the machine."""
+
+    name: str
+    driver: str | None = None
+    memory_bytes: Positive | None = None
+
+
+class Environment(Struct, kw_only=True):
+    """The machine and the software, once a document. ``None`` where the system does not tell."""
+
+    cpu_model: str | None
+    architecture: str
+    physical_cores: Positive | None
+    logical_cores: Positive
+    affinity: list[Count]  # the CPUs this process may run on
+    caches: list[Cache]
+    governor: str | None  # cpufreq's scaling governor
+    frequency_mhz: NonNegative | None
+    frequency_min_mhz: NonNegative | None
+    frequency_max_mhz: NonNegative | None
+    memory_total_bytes: Positive
+    memory_limit_bytes: Count | None  # the control group's; None without one
+    cpu_limit_cores: AboveZero | None  # the control group's quota in cores; None without one
+    os: str
+    kernel: str
+    virtualised: bool | None
+    hypervisor: str | None
+    python: str
+    libraries: dict[str, str]  # distribution name -> version
+    gpus: list[Gpu] = []
+
+
+class Weights(Struct, kw_only=True):
+    """Where the parameters came from."""
+
+    source: str
+    seed: int | None
+    sha256: Sha256  # of the tensors' names, types, shapes and bytes, or of the file
+
+
+class Subject(Struct, kw_only=True):
+    """What was timed."""
+
+    model: str
+    source: str
+    weights: Weights | None  # None where the model could not be loaded
+    parameters: Count | None
+    batch_size: Positive
+    requested_batch_size: Positive  # differs from batch_size where the asked batch did not fit in memory
+    shapes: dict[str, list[Count]]
+    precision: str
+
+
+class Warmup(Struct, kw_only=True):
+    """The warm-up that was asked for (budget, minimum) and what it took."""
+
+    budget_ms: NonNegative
+    min_iterations: Count
+    iterations: Count
+    duration_ms: NonNegative
+    steady: bool
+
+
+class Stop(Struct, kw_only=True):
+    """The stop rule that was asked for, and how it ended."""
+
+    ci: NonNegative  # relative half-width of the median's interval: 0.01 for 1%
+    confidence: Share
+    min_iterations: Count
+    min_duration_s: NonNegative
+    max_duration_s: NonNegative
+    reason: str
+    looks: Count
+    converged: bool
+
+
+class ProviderNodes(Struct, kw_only=True):
+    """Nodes of the graph that one execution provider runs."""
+
+    provider: str
+    count: Count
+    op_types: list[str]
+
+
+class NodeAssignment(Struct, kw_only=True):
+    """Which provider runs which nodes, and whether that was read before or after ONNX Runtime fused nodes."""
+
+    stage: Literal["before fusion", "after fusion"]
+    nodes: list[ProviderNodes]
+
+
+class Method(Struct, kw_only=True):
+    """How it was timed. Two results compare only where their methods match."""
+
+    backend: str
+    provider: str | None
+    device: str
+    mode: str
+    clock: str
+    timer_overhead_ns: NonNegative | None
+    clock_step_ns: NonNegative | None
+    seed: int
+    threads: Count
+    inter_op_threads: Count | None
+    loop: str
+    settings: dict[str, Setting]
+    warmup: Warmup | None = None  # None where it failed before
+    stop: Stop | None = None
+    measured_duration_s: NonNegative | None = None
+    providers: NodeAssignment | None = None
+
+
+class Percentile(Struct, kw_only=True):
+    """One percentile: a value, or why there is none."""
+
+    percent: Percent
+    value_ms: NonNegative | None = None
+    interval_ms: Interval | None = None
+    refused: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.value_ms is None) == (self.refused is None):
+            raise ValueError(f"p{self.percent:g} must have either a value or the reason why it has none")
+        _check_order("interval_ms", self.interval_ms)
+
+
+class QuantityBlock(Struct, kw_only=True):
+    """One measured quantity in milliseconds. ``results.quantity.block_from_ns`` makes one from nanoseconds."""
+
+    count: Positive
+    mean_ms: NonNegative
+    stddev_ms: NonNegative | None  # None for a single sample
+    min_ms: NonNegative
+    max_ms: NonNegative
+    p50_ms: NonNegative
+    p50_interval_ms: Interval | None  # None where too few samples support one
+    percentiles: list[Percentile]
+    outliers: Count  # beyond Tukey's fences; flagged, never removed
+    autocorrelation_lag1: float | None  # None where it is not defined: constant or too few samples
+    p90_ms: NonNegative | None = None
+    p95_ms: NonNegative | None = None
+    p99_ms: NonNegative | None = None
+
+    def __post_init__(self) -> None:
+        _check_order("p50_interval_ms", self.p50_interval_ms)
+        if not self.min_ms <= self.p50_ms <= self.max_ms:
+            raise ValueError(f"p50_ms {self.p50_ms} lies outside [min_ms, max_ms] = [{self.min_ms}, {self.max_ms}]")
+
+
+class Summary(Struct, kw_only=True):
+    """The numbers a user reads. Everything is ``None`` in a failed row."""
+
+    latency: QuantityBlock | None = None
+    period: QuantityBlock | None = None  # between two completions; stands in place of latency in mode throughput
+    submit: QuantityBlock | None = None  # None where handing the work over is the whole call: synchronous
+    throughput_per_s: NonNegative | None = None  # items (batch x calls) over wall time
+    session_create_s: NonNegative | None = None
+    first_inference_ms: NonNegative | None = None
+    export_s: NonNegative | None = None
+    peak_memory_bytes: Count | None = None
+    memory_increase_bytes: int | None = None
+    memory_method: str | None = None
+    batched_ns_per_call: NonNegative | None = None
+
+    @property
+    def timing(self) -> QuantityBlock | None:
+        """What the mode measured: the latency, or the period between completions in mode throughput."""
+        return self.latency or self.period
+
+
+class SampleData(Struct, kw_only=True):
+    """The samples themselves: in the document, or in a ``.npy`` file beside it."""
+
+    count: Positive
+    unit: Literal["ns"] = "ns"
+    latency_ns: list[Count] | None = None
+    file: str | None = None
+    sha256: Sha256 | None = None  # of the side file's bytes
+
+    def __post_init__(self) -> None:
+        if (self.latency_ns is None) == (self.file is None):
+            raise ValueError("samples stand either in latency_ns or in a file, and in one of them only")
+        if self.latency_ns is not None and len(self.latency_ns) != self.count:
+            raise ValueError(f"count is {self.count}, but latency_ns holds {len(self.latency_ns)}")
+        if self.file is not None and self.sha256 is None:
+            raise ValueError("a samples file needs its sha256")
+
+
+class Activity(Struct, kw_only=True):
+    """What the system did between the first and the last sample. ``None`` where the system does not tell."""
+
+    wall_ns: Count
+    user_cpu_ns: Count
+    system_cpu_ns: Count
+    steal_ns: Count | None
+    throttled_ns: Count | None
+    throttled_periods: Count | None
+    voluntary_switches: Count
+    involuntary_switches: Count
+    minor_faults: Count
+    major_faults: Count
+    other_cpu_ns: Count | None  # CPU time that others on the machine used
+    frequency_mhz_min: NonNegative | None
+    frequency_mhz_max: NonNegative | None
+    cpus: Positive
+
+
+class OutputParity(Struct, kw_only=True):
+    """One output of two backends, compared. ``None`` where a number is not finite or not defined."""
+
+    name: str
+    largest_difference: NonNegative | None
+    movement: NonNegative | None  # largest change of the reference output between two inputs
+    relative: NonNegative | None  # largest_difference / movement
+    status: Literal["equal", "different", "not checked", "invalid"]
+
+
+class Parity(Struct, kw_only=True):
+    """Whether this backend's outputs agree with the reference's."""
+
+    status: Literal["equal", "different", "not checked", "invalid"]
+    reference: str
+    other: str
+    outputs: list[OutputParity]
+    rtol: NonNegative
+    atol: NonNegative
+    reason: str | None = None
+
+
+class Comparison(Struct, kw_only=True):
+    """Two backends on the same model and batch, from interleaved blocks. ``ratio`` above 1: the contender is faster."""
+
+    model: str
+    batch_size: Positive
+    baseline: str
+    contender: str
+    ratio: AboveZero  # p50 of the baseline / p50 of the contender
+    interval: Interval | None  # None where too few rounds support one
+    confidence: Share
+    margin: NonNegative
+    verdict: Literal["faster", "slower", "same", "undecided"]
+    reason: str | None
+    rounds: Count
+    discarded_calls: Count
+
+    def __post_init__(self) -> None:
+        _check_order("interval", self.interval)
+        if self.interval is None and self.verdict != "undecided":
+            raise ValueError(f"the verdict {self.verdict!r} needs an interval")
+
+
+class Result(Struct, kw_only=True):
+    """One model x batch x precision x backend."""
+
+    subject: Subject
+    method: Method
+    summary: Summary
+    samples: SampleData | None = None
+    activity: Activity | None = None  # None where it failed before the measuring began
+    parity: Parity | None = None
+    warnings: list[Warning] = []
+    error: Failure | None = None
+
+
+class Document(Struct, kw_only=True):
+    """Everything one command found out."""
+
+    tool_version: str
+    command: list[str]
+    created_utc: UtcTime
+    status: Literal["complete", "interrupted", "failed"]
+    environment: Environment
+    results: list[Result]
+    comparisons: list[Comparison] = []
+    warnings: list[Warning] = []
+    phases: list[Phase] = []
+    schema_version: Positive = SCHEMA_VERSION
+    tool: Literal["pyperf-infer"] = TOOL

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hypothesis strategies for msgspec Structs, drawn from the very types that the reader checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+from msgspec import inspect
+
+from pyperf_infer.results import schema
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+def documents() -> st.SearchStrategy[schema.Document]:
+    """Any document that the schema allows."""
+    return of_type(inspect.type_info(schema.Document))
+
+
+def of_type(info: Any) -> st.SearchStrategy[Any]:
+    """Values of one type of the schema, its constraints kept."""
+    match info:
+        case inspect.NoneType():
+            return st.none()
+        case inspect.BoolType():
+            return st.booleans()
+        case inspect.LiteralType(values=values):
+            return st.sampled_from(values)
+        case inspect.IntType(ge=low):
+            return st.integers(-(2**63) if low is None else low, 2**63 - 1)
+        case inspect.FloatType(ge=low, gt=above, lt=below):
+            least = low if low is not None else above
+            strategy = st.floats(
+                least,
+                below,
+                exclude_min=above is not None,
+                exclude_max=below is not None,
+                allow_nan=False,
+                allow_infinity=False,
+            )
+            return strategy.map(lambda value: value + 0.0)  # -0.0 equals 0.0, and stays what it is
+        case inspect.StrType(pattern=None):
+            return TEXT
+        case inspect.StrType(pattern=str(pattern)):
+            return st.from_regex(f"{pattern.removesuffix('$')}\\Z")
+        case inspect.ListType(item_type=item):
+            return st.lists(of_type(item), max_size=2)
+        case inspect.TupleType(item_types=items):
+            return st.tuples(*map(of_type, items)).map(lambda pair: tuple(sorted(pair)))
+        case inspect.DictType(value_type=value):
+            return st.dictionaries(TEXT, of_type(value), max_size=2)
+        case inspect.UnionType(types=types):
+            return st.one_of(*map(of_type, types))
+        case inspect.StructType(cls=cls):
+            return of_struct(cls, {one.name: of_type(one.type) for one in info.fields})
+    raise AssertionError(f"the schema has a type without a strategy: {info}")
+
+
+def of_struct(cls: type[msgspec.Struct], fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    """Structs whose fields agree with one another as ``__post_init__`` asks."""
+    return st.fixed_dictionaries(fields).map(lambda values: cls(**_agreeing(cls, values)))
+
+
+def _agreeing(cls: type[msgspec.Struct], values: dict[str, Any]) -> dict[str, Any]:
+    if cls is schema.Percentile:
+        values["refused"] = "too few" if values["value_ms"] is None else None
+    elif cls is schema.SampleData:
+        if values["latency_ns"]:
+            values |= {"count": len(values["latency_ns"]), "file": None}
+        else:
+            values |= {"latency_ns": None, "file": "a.npy", "sha256": "0" * 64}
+    elif cls is schema.QuantityBlock:
+        low, middle, high = sorted([values["min_ms"], values["p50_ms"], values["max_ms"]])
+        values |= {"min_ms": low, "p50_ms": middle, "max_ms": high}
+    elif cls is schema.Comparison and values["interval"] is None:
+        values["verdict"] = "undecided"
+    return values
