@@ -3,26 +3,27 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pyperf_infer import _core
 from pyperf_infer.errors import BackendError, InputError, UsageError
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from pathlib import Path  # costs 4 ms, which a script that never makes a session need not wait for
+
+    from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[Any]"
 
 CPU_PROVIDER = "CPUExecutionProvider"
 
 
-@dataclass(frozen=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """An input or output of a session: `shape` has an int where it is fixed, a name or None where it is open."""
 
     name: str
@@ -30,8 +31,7 @@ class TensorInfo:
     shape: tuple[int | str | None, ...]
 
 
-@dataclass(frozen=True)
-class AssignedNode:
+class AssignedNode(NamedTuple):
     """A node of the graph and the execution provider that runs it."""
 
     provider: str
@@ -45,6 +45,9 @@ def find_library() -> Path:
     Raises:
         BackendError: there is no such wheel, or it has no such library.
     """
+    import importlib.util
+    from pathlib import Path
+
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or not spec.submodule_search_locations:
         raise BackendError("ONNX Runtime is not installed; pip install onnxruntime-gpu (or onnxruntime)")
@@ -80,7 +83,7 @@ class OnnxSession:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | os.PathLike[str],
         *,
         threads: int = 0,
         inter_op_threads: int = 0,
@@ -89,11 +92,11 @@ class OnnxSession:
         provider: str = CPU_PROVIDER,
         provider_options: Mapping[str, str] | None = None,
         session_options: Mapping[str, str] | None = None,
-        library: str | Path | None = None,
+        library: str | os.PathLike[str] | None = None,
         profile_prefix: str | None = None,
     ) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
+        self.path = os.fspath(path)
+        if not os.path.isfile(self.path):  # noqa: PTH113  pathlib is not imported for this
             raise InputError(f"{self.path}: no such file")
         if threads < 0 or inter_op_threads < 0:
             raise UsageError("a number of threads is 0 (left to ONNX Runtime) or more")
@@ -112,7 +115,7 @@ class OnnxSession:
         options.config_entries = list(entries.items())
         options.profile_prefix = profile_prefix or ""
         self._environment.take_log()
-        self._session = _core.OrtSession(self._environment.path, str(self.path), options)
+        self._session = _core.OrtSession(self._environment.path, self.path, options)
         self._target = _core.OrtTarget(self._session)
         self._bound = False
         self.log = tuple(self._environment.take_log())
@@ -120,6 +123,8 @@ class OnnxSession:
     @property
     def library(self) -> Path:
         """The ONNX Runtime library that runs it."""
+        from pathlib import Path
+
         return Path(self._environment.path)
 
     @property
@@ -180,7 +185,7 @@ class OnnxSession:
         else:
             self.bind(inputs)
         return {
-            name: np.frombuffer(data, dtype=_dtype_named(dtype)).reshape(shape)
+            name: np.frombuffer(bytearray(data), dtype=_dtype_named(dtype)).reshape(shape)  # writable, unlike bytes
             for name, dtype, shape, data in self._target.outputs()
         }
 
@@ -199,6 +204,8 @@ class OnnxSession:
 
     def end_profiling(self) -> Path:
         """Writes the profile of all runs so far (only with `profile_prefix`) and returns its path."""
+        from pathlib import Path
+
         return Path(self._session.end_profiling())
 
     def _copy_in(self, inputs: Mapping[str, Array]) -> None:
@@ -209,9 +216,12 @@ class OnnxSession:
                 raise InputError(f"the model has no input '{name}'; it has {', '.join(wanted) or 'none'}")
             if info.dtype == "string":
                 raise InputError(f"input '{name}' holds strings, and strings cannot be bound")
+            if not isinstance(array, np.ndarray):
+                raise InputError(f"input '{name}' takes a NumPy array, and {type(array).__name__} was given")
             if array.dtype.name != info.dtype:
                 raise InputError(f"input '{name}' takes {info.dtype}, and the array is {array.dtype.name}")
-            self._target.bind_input(name, np.ascontiguousarray(array).reshape(array.shape))
+            native = array.astype(array.dtype.newbyteorder("="), copy=False)  # a name says nothing of the byte order
+            self._target.bind_input(name, np.ascontiguousarray(native).reshape(array.shape))
         missing = [name for name in wanted if name not in inputs]
         if missing:
             raise InputError(f"no array was given for input {', '.join(repr(name) for name in missing)}")

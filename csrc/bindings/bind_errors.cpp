@@ -26,6 +26,10 @@ void bind_errors(py::module_&) {
       raise("OutOfMemoryError", error.what());
     } catch (const MeasurementError& error) {
       raise("MeasurementError", error.what());
+    } catch (const Error& error) {
+      raise("PyperfInferError", error.what());
+    } catch (const std::length_error&) {  // more elements than an address can count
+      raise("OutOfMemoryError", "no memory left");
     } catch (const std::bad_alloc&) {
       raise("OutOfMemoryError", "no memory left");
     }

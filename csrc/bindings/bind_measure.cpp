@@ -30,10 +30,14 @@ Mode mode_named(const std::string& name) {
   throw UsageError("mode '" + name + "' is unknown; it can be latency or throughput");
 }
 
-// A read-only view; the array keeps the Samples alive. Taken when the measurement is over: growing moves the samples.
-py::array_t<std::int64_t> as_array(const std::shared_ptr<Samples>& samples) {
-  const auto view = samples->view();
-  py::array_t<std::int64_t> array(static_cast<py::ssize_t>(view.size()), view.data(), py::cast(samples));
+// No copy: a read-only view of what is measured so far, which the array keeps alive.
+py::array_t<std::int64_t> as_array(const SampleBuffer& samples) {
+  using Snapshot = decltype(samples.snapshot());
+  auto snapshot = std::make_unique<Snapshot>(samples.snapshot());
+  const auto& view = **snapshot;
+  const py::capsule keeper(snapshot.get(), [](void* kept) { delete static_cast<Snapshot*>(kept); });
+  py::array_t<std::int64_t> array(static_cast<py::ssize_t>(view.size()), view.data(), keeper);
+  snapshot.release();
   array.attr("flags").attr("writeable") = false;
   return array;
 }
@@ -53,9 +57,9 @@ bool PythonCheckpoint::pass(const Progress& progress) {
 }
 
 void bind_measure(py::module_& module) {
-  py::class_<Samples, std::shared_ptr<Samples>>(module, "Samples")
+  py::class_<SampleBuffer, std::shared_ptr<SampleBuffer>>(module, "Samples")
       .def(py::init<>())
-      .def("__len__", &Samples::count)
+      .def("__len__", [](const SampleBuffer& samples) { return samples.snapshot()->size(); })
       .def_property_readonly("ns", &as_array);
 
   py::class_<WarmupOutcome>(module, "WarmupOutcome")
@@ -65,7 +69,8 @@ void bind_measure(py::module_& module) {
       .def_readonly("steady", &WarmupOutcome::steady);
   module.def(
       "warm_up",
-      [](Target& target, std::int64_t min_calls, std::int64_t budget_ns, py::object progress) {
+      [](Target& target, std::int64_t min_calls, std::int64_t budget_ns, ProgressFunction progress) {
+        const OneUser::Hold hold(target);
         PythonCheckpoint checkpoint(std::move(progress));
         const py::gil_scoped_release release;
         return warm_up(target.runner(), {min_calls, budget_ns}, checkpoint);
@@ -101,8 +106,11 @@ void bind_measure(py::module_& module) {
   // What is measured before an error or Ctrl-C stays in `samples`.
   module.def(
       "measure",
-      [](Target& target, const StopPlan& plan, Samples& samples, const std::string& mode, py::object progress) {
+      [](Target& target, const StopPlan& plan, SampleBuffer& samples, const std::string& mode,
+         ProgressFunction progress) {
         const Mode chosen = mode_named(mode);
+        const OneUser::Hold hold_target(target);
+        const OneUser::Hold hold_samples(samples);
         PythonCheckpoint checkpoint(std::move(progress));
         const py::gil_scoped_release release;
         return measure(target.runner(), chosen, plan, samples, checkpoint);
@@ -112,19 +120,18 @@ void bind_measure(py::module_& module) {
   // One batch and nothing around it, to look at the loop itself.
   module.def(
       "run_batch",
-      [](Target& target, Samples& samples, std::int64_t calls) {
-        if (calls < 1) throw UsageError("a batch has at least one call");
-        const auto room = samples.prepare(calls);
+      [](Target& target, SampleBuffer& samples, std::int64_t calls) {
+        const OneUser::Hold hold_target(target);
+        const OneUser::Hold hold_samples(samples);
         const py::gil_scoped_release release;
-        std::int64_t done = 0;
-        target.runner().latency(room, done);
-        samples.commit(done);
+        run_batch(target.runner(), Mode::kLatency, calls, samples);
       },
       py::arg("target"), py::arg("samples"), py::arg("calls"));
   module.def(
       "run_batched",
       [](Target& target, std::int64_t calls) {
         if (calls < 1) throw UsageError("a batch has at least one call");
+        const OneUser::Hold hold(target);
         const py::gil_scoped_release release;
         return target.runner().batched(calls);
       },

@@ -28,6 +28,7 @@ std::shared_ptr<ort::Session> make_session(const std::string& library, const std
 }
 
 void bind_input(OrtTarget& target, const std::string& name, const py::array& array) {
+  const OneUser::Hold hold(target);
   if ((array.flags() & py::array::c_style) == 0) {
     throw InputError("the array for input '" + name +
                      "' is not contiguous in row-major order (numpy.ascontiguousarray)");
@@ -37,13 +38,28 @@ void bind_input(OrtTarget& target, const std::string& name, const py::array& arr
 }
 
 // Name, element type, shape, and a copy of the bytes: NumPy itself has no bfloat16.
-py::list outputs(OrtTarget& target) {
-  py::list list;
+using Output = std::tuple<std::string, std::string, std::vector<std::int64_t>, py::bytes>;
+
+std::vector<Output> outputs(OrtTarget& target) {
+  const OneUser::Hold hold(target);
+  std::vector<Output> list;
   for (const auto& view : target.binding().outputs()) {
-    list.append(py::make_tuple(view.name, ort::name_of(view.element_type), py::cast(view.shape),
-                               py::bytes(static_cast<const char*>(view.data), view.bytes)));
+    list.emplace_back(view.name, ort::name_of(view.element_type), view.shape,
+                      py::bytes(static_cast<const char*>(view.data), view.bytes));
   }
   return list;
+}
+
+void bind_outputs(OrtTarget& target) {
+  const OneUser::Hold hold(target);
+  const py::gil_scoped_release release;
+  target.binding().bind_outputs();
+}
+
+void run(OrtTarget& target) {
+  const OneUser::Hold hold(target);
+  const py::gil_scoped_release release;
+  target.binding().submit();
 }
 
 void bind_sessions(py::module_& module) {
@@ -93,15 +109,13 @@ void bind_ort(py::module_& module) {
   module.def("load_ort", &ort::Environment::load, py::arg("library"), py::return_value_policy::reference,
              py::call_guard<py::gil_scoped_release>());
   bind_sessions(module);
-  py::class_<OrtTarget, Target>(module, "OrtTarget")
-      .def(py::init<std::shared_ptr<ort::Session>>(), py::arg("session"))
+  py::class_<OrtTarget, Target, std::shared_ptr<OrtTarget>>(module, "OrtTarget")
+      .def(py::init<std::shared_ptr<ort::Session>>(), py::arg("session").none(false))
       .def("bind_input", &bind_input, py::arg("name"), py::arg("array"))
-      .def(
-          "bind_outputs", [](OrtTarget& target) { target.binding().bind_outputs(); },
-          py::call_guard<py::gil_scoped_release>())
-      .def(
-          "run", [](OrtTarget& target) { target.binding().submit(); }, py::call_guard<py::gil_scoped_release>())
+      .def("bind_outputs", &bind_outputs)
+      .def("run", &run)
       .def("outputs", &outputs)
+      .def_property_readonly("first_run_ns", [](OrtTarget& target) { return target.binding().first_run_ns(); })
       .def_property_readonly("unbound_outputs", [](OrtTarget& target) { return target.binding().unbound_outputs(); });
 }
 

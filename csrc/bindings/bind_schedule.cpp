@@ -1,10 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <pybind11/stl.h>
 
+#include <list>
+
 #include "bindings/bindings.hpp"
 #include "core/schedule.hpp"
 
 namespace pyperf::bindings {
+namespace {
+
+template <class Object>
+Object& held(const std::shared_ptr<Object>& object, std::list<OneUser::Hold>& holds) {
+  if (object == nullptr) throw py::type_error("None is neither a target nor samples");
+  holds.emplace_back(*object);
+  return *object;
+}
+
+}  // namespace
 
 void bind_schedule(py::module_& module) {
   py::class_<SchedulePlan>(module, "SchedulePlan")
@@ -37,12 +49,14 @@ void bind_schedule(py::module_& module) {
       .def_readonly("blocks", &ScheduleOutcome::blocks);
   module.def(
       "interleave",
-      [](const std::vector<Target*>& targets, const SchedulePlan& plan,
-         const std::vector<std::shared_ptr<Samples>>& samples, py::object progress) {
+      // By shared_ptr: another thread may empty the list meanwhile.
+      [](const std::vector<std::shared_ptr<Target>>& targets, const SchedulePlan& plan,
+         const std::vector<std::shared_ptr<SampleBuffer>>& samples, ProgressFunction progress) {
+        std::list<OneUser::Hold> holds;
         std::vector<Runner*> runners;
-        for (auto* target : targets) runners.push_back(&target->runner());
+        for (const auto& target : targets) runners.push_back(&held(target, holds).runner());
         std::vector<Samples*> into;
-        for (const auto& one : samples) into.push_back(one.get());
+        for (const auto& one : samples) into.push_back(&held(one, holds));
         PythonCheckpoint checkpoint(std::move(progress));
         const py::gil_scoped_release release;
         return interleave(runners, plan, into, checkpoint);

@@ -2,6 +2,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "bindings/bindings.hpp"
 #include "core/order_statistics.hpp"
 #include "core/stopping.hpp"
@@ -20,21 +23,26 @@ std::span<const std::int64_t> view(const Nanoseconds& samples) {
 void bind_statistics(py::module_& module) {
   module.def(
       "quantile_ranks",
-      [](std::int64_t n, double quantile, double confidence) -> std::optional<std::pair<std::int64_t, std::int64_t>> {
-        const auto ranks = quantile_ranks(n, quantile, confidence);
+      [](std::int64_t n, double quantile, double confidence,
+         double dependence) -> std::optional<std::pair<std::int64_t, std::int64_t>> {
+        const auto ranks = quantile_ranks(n, quantile, confidence, dependence);
         if (!ranks) return std::nullopt;
         return std::pair(ranks->lower, ranks->upper);
       },
-      py::arg("n"), py::arg("quantile"), py::arg("confidence"));
+      py::arg("n"), py::arg("quantile"), py::arg("confidence"), py::arg("dependence") = 1.0);
   module.def("quantile_rank", &quantile_rank, py::arg("n"), py::arg("quantile"));
   module.def(
-      "dependence_of_median",
-      [](const Nanoseconds& samples, std::int64_t median) { return dependence_of_median(view(samples), median); },
-      py::arg("samples_ns"), py::arg("median_ns"));
+      "dependence_at",
+      [](const Nanoseconds& samples, std::int64_t value) { return dependence_at(view(samples), value); },
+      py::arg("samples_ns"), py::arg("value_ns"));
   module.def(
       "estimate_quantile",
       [](std::vector<double> values, double quantile, double confidence,
          double dependence) -> std::optional<std::tuple<double, double, double>> {
+        // Selection walks off the end of what has no order.
+        if (std::any_of(values.begin(), values.end(), [](double value) { return std::isnan(value); })) {
+          throw UsageError("NaN among the values: it has no place in an order");
+        }
         const auto estimate = estimate_quantile(values, quantile, confidence, dependence);
         if (!estimate) return std::nullopt;
         return std::tuple(estimate->value, estimate->lower, estimate->upper);

@@ -36,7 +36,7 @@ class Callable {
     py::gil_scoped_acquire gil_;
   };
 
-  explicit Callable(py::object function) : function_(std::move(function)) {}
+  explicit Callable(TargetFunction function) : function_(std::move(function)) {}
 
   void submit() {
     result_ = PyObject_Vectorcall(function_.ptr(), nullptr, 0, nullptr);
@@ -47,17 +47,17 @@ class Callable {
   void settle() { Py_CLEAR(result_); }
 
  private:
-  py::object function_;
+  TargetFunction function_;
   PyObject* result_ = nullptr;
 };
 
 class CallableTarget final : public Target {
  public:
-  explicit CallableTarget(py::object function) : callable_(checked(std::move(function))) {}
+  explicit CallableTarget(TargetFunction function) : callable_(checked(std::move(function))) {}
   Runner& runner() override { return runner_; }
 
  private:
-  static py::object checked(py::object function) {
+  static TargetFunction checked(TargetFunction function) {
     if (PyCallable_Check(function.ptr())) return function;
     throw py::type_error("a target is a callable without arguments, and this is a " +
                          py::str(py::type::of(function).attr("__name__")).cast<std::string>());
@@ -70,11 +70,11 @@ class CallableTarget final : public Target {
 }  // namespace
 
 void bind_targets(py::module_& module) {
-  py::class_<Target>(module, "Target").def_property_readonly("needs_python", [](Target& target) {
-    return target.runner().needs_python();
-  });
-  py::class_<NoopTarget, Target>(module, "NoopTarget").def(py::init<>());
-  py::class_<CallableTarget, Target>(module, "CallableTarget").def(py::init<py::object>(), py::arg("function"));
+  py::class_<Target, std::shared_ptr<Target>>(module, "Target")
+      .def_property_readonly("needs_python", [](Target& target) { return target.runner().needs_python(); });
+  py::class_<NoopTarget, Target, std::shared_ptr<NoopTarget>>(module, "NoopTarget").def(py::init<>());
+  py::class_<CallableTarget, Target, std::shared_ptr<CallableTarget>>(module, "CallableTarget")
+      .def(py::init<TargetFunction>(), py::arg("function"));
 }
 
 }  // namespace pyperf::bindings

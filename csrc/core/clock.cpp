@@ -2,10 +2,9 @@
 #include "core/clock.hpp"
 
 #include <algorithm>
-#include <vector>
+#include <utility>
 
 namespace pyperf {
-namespace {
 
 // A clock whose step is longer than a reading repeats values, and its step is the smallest jump. A finer one never
 // repeats, every jump holds the cost of a reading, and the step shows in how the jumps differ from one another.
@@ -18,8 +17,6 @@ std::int64_t smallest_step_ns(std::vector<std::int64_t> differences) {
   for (std::size_t i = 1; i < differences.size(); ++i) step = std::min(step, differences[i] - differences[i - 1]);
   return step;
 }
-
-}  // namespace
 
 ClockProperties measure_steady_clock() {
   constexpr int kReadings = 20'000;

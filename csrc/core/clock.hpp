@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <vector>
 
 namespace pyperf {
 
@@ -23,5 +24,8 @@ struct ClockProperties {
 
 // Takes about 2 ms. Measured anew on each call: the clock source of a machine can change while it runs.
 ClockProperties measure_steady_clock();
+
+// The step that the differences of successive readings betray; takes at least one difference.
+std::int64_t smallest_step_ns(std::vector<std::int64_t> differences);
 
 }  // namespace pyperf

@@ -44,19 +44,7 @@ double chi_square_99_over_freedom(double freedom) {
 // P(X >= k) is P(n - X <= n - k), and n - X is binomial(n, 1 - p).
 double upper_tail(std::int64_t n, std::int64_t k, double p) { return lower_tail(n, n - k, 1.0 - p); }
 
-}  // namespace
-
-std::int64_t quantile_rank(std::int64_t n, double quantile) {
-  // The tolerance keeps 0.9 * 10, which is 9.000000000000002 for some n, from being the tenth.
-  const auto rank = static_cast<std::int64_t>(std::ceil(static_cast<double>(n) * quantile - 1e-9));
-  return std::clamp<std::int64_t>(rank, 1, n);
-}
-
-std::optional<RankInterval> quantile_ranks(std::int64_t n, double quantile, double confidence) {
-  if (!(quantile > 0.0 && quantile < 1.0)) throw UsageError("a quantile lies between 0 and 1, both excluded");
-  if (!(confidence > 0.0 && confidence < 1.0)) throw UsageError("a confidence lies between 0 and 1, both excluded");
-  if (n < 1) return std::nullopt;
-  const double tail = (1.0 - confidence) / 2.0;
+std::optional<RankInterval> independent_ranks(std::int64_t n, double quantile, double tail) {
   const double centre = static_cast<double>(n) * quantile;
   // The normal approximation at 2 sigma is near for every n; both searches below walk from there to the exact rank.
   const double spread = 2.0 * std::sqrt(centre * (1.0 - quantile));
@@ -70,19 +58,35 @@ std::optional<RankInterval> quantile_ranks(std::int64_t n, double quantile, doub
   return RankInterval{lower, upper};
 }
 
+}  // namespace
+
+std::int64_t quantile_rank(std::int64_t n, double quantile) {
+  // The tolerance keeps 0.9 * 10, which is 9.000000000000002 for some n, from being the tenth.
+  const auto rank = static_cast<std::int64_t>(std::ceil(static_cast<double>(n) * quantile - 1e-9));
+  return std::clamp<std::int64_t>(rank, 1, n);
+}
+
+std::optional<RankInterval> quantile_ranks(std::int64_t n, double quantile, double confidence, double dependence) {
+  if (!(quantile > 0.0 && quantile < 1.0)) throw UsageError("a quantile lies between 0 and 1, both excluded");
+  if (!(confidence > 0.0 && confidence < 1.0)) throw UsageError("a confidence lies between 0 and 1, both excluded");
+  if (!(dependence >= 1.0)) throw UsageError("dependent samples say less than independent ones: at least 1");
+  if (n < 1) return std::nullopt;
+  const auto effective = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(n) / dependence));
+  const auto ranks = independent_ranks(effective, quantile, (1.0 - confidence) / 2.0);
+  if (!ranks || effective == n) return ranks;
+  const double stretch = static_cast<double>(n) / static_cast<double>(effective);
+  const auto lower = static_cast<std::int64_t>(std::floor(static_cast<double>(ranks->lower - 1) * stretch)) + 1;
+  const auto upper = static_cast<std::int64_t>(std::ceil(static_cast<double>(ranks->upper) * stretch));
+  return RankInterval{std::max<std::int64_t>(1, lower), std::min(n, upper)};
+}
+
 template <class Value>
 std::optional<QuantileEstimate> estimate_quantile(std::vector<Value>& scratch, double quantile, double confidence,
                                                   double dependence) {
   const auto n = static_cast<std::int64_t>(scratch.size());
-  if (n < 1) return std::nullopt;
-  const auto effective = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(n) / dependence));
-  const auto ranks = quantile_ranks(effective, quantile, confidence);
+  const auto ranks = quantile_ranks(n, quantile, confidence, dependence);
   if (!ranks) return std::nullopt;
-  const double stretch = static_cast<double>(n) / static_cast<double>(effective);
-  const auto lower = std::max<std::int64_t>(
-      1, static_cast<std::int64_t>(std::floor(static_cast<double>(ranks->lower - 1) * stretch)) + 1);
-  const auto upper =
-      std::min<std::int64_t>(n, static_cast<std::int64_t>(std::ceil(static_cast<double>(ranks->upper) * stretch)));
+  const auto [lower, upper] = *ranks;
   // From the middle outwards: each selection leaves the smaller part for the next one to look at.
   const auto begin = scratch.begin();
   const auto middle = begin + (quantile_rank(n, quantile) - 1);
@@ -97,7 +101,7 @@ std::optional<QuantileEstimate> estimate_quantile(std::vector<Value>& scratch, d
 template std::optional<QuantileEstimate> estimate_quantile(std::vector<std::int64_t>&, double, double, double);
 template std::optional<QuantileEstimate> estimate_quantile(std::vector<double>&, double, double, double);
 
-double dependence_of_median(std::span<const std::int64_t> samples, std::int64_t median) {
+double dependence_at(std::span<const std::int64_t> samples, std::int64_t value) {
   const auto n = samples.size();
   const auto block = static_cast<std::size_t>(std::sqrt(static_cast<double>(n)));
   const std::size_t blocks = block == 0 ? 0 : n / block;
@@ -107,7 +111,7 @@ double dependence_of_median(std::span<const std::int64_t> samples, std::int64_t 
   std::vector<double> means(blocks);
   for (std::size_t b = 0; b < blocks; ++b) {
     std::size_t below = 0;
-    for (std::size_t i = b * block; i < (b + 1) * block; ++i) below += samples[i] <= median ? 1 : 0;
+    for (std::size_t i = b * block; i < (b + 1) * block; ++i) below += samples[i] <= value ? 1 : 0;
     means[b] = static_cast<double>(below) / static_cast<double>(block);
     below_all += means[b];
   }

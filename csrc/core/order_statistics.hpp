@@ -18,7 +18,10 @@ struct RankInterval {
 // smallest u with P(X >= u) <= a/2, X binomial(n, quantile), a = 1 - confidence. Nothing where n is too small for both
 // to exist (two-sided at 95%: the median needs 6, p90 36, p95 72, p99 368).
 // Source: W. J. Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2.
-std::optional<RankInterval> quantile_ranks(std::int64_t n, double quantile, double confidence);
+//
+// `dependence` (at least 1, see dependence_at) widens the interval for samples that are not independent: it is that of
+// n / dependence samples, at the same places among the n.
+std::optional<RankInterval> quantile_ranks(std::int64_t n, double quantile, double confidence, double dependence = 1.0);
 
 // Rank (from 1) of the sample quantile, the inverse of the empirical distribution: ceil(n * quantile), at least 1.
 std::int64_t quantile_rank(std::int64_t n, double quantile);
@@ -29,8 +32,7 @@ struct QuantileEstimate {
   double upper;
 };
 
-// Reorders `scratch`. Nothing where the interval does not exist. `dependence` (at least 1) widens the ranks for samples
-// that are not independent: the interval is that of n / dependence samples, at the same quantiles of the n.
+// Reorders `scratch`. Nothing where the interval does not exist.
 template <class Value>
 std::optional<QuantileEstimate> estimate_quantile(std::vector<Value>& scratch, double quantile, double confidence,
                                                   double dependence = 1.0);
@@ -38,12 +40,12 @@ std::optional<QuantileEstimate> estimate_quantile(std::vector<Value>& scratch, d
 extern template std::optional<QuantileEstimate> estimate_quantile(std::vector<std::int64_t>&, double, double, double);
 extern template std::optional<QuantileEstimate> estimate_quantile(std::vector<double>&, double, double, double);
 
-// How many times less the samples say about their median than independent ones would: the variance of the means of
-// blocks of the indicator (sample <= median), times the block's length, over the indicator's own variance. Blocks hold
-// about sqrt(n) samples. 1 where the ratio is no larger than 99% of what independent samples give, so that intervals of
-// independent samples are not widened by chance. Source: batch means, C. Alexopoulos and D. Goldsman, "To batch or not
-// to batch?", ACM TOMACS 14 (2004), applied to the indicator as in P. Heidelberger and P. A. W. Lewis, "Quantile
-// estimation in dependent sequences", Operations Research 32 (1984).
-double dependence_of_median(std::span<const std::int64_t> samples, std::int64_t median);
+// How many times less the samples say about their quantile `value` than independent ones would: the variance of the
+// means of blocks of the indicator (sample <= value), times the block's length, over the indicator's own variance.
+// Blocks hold about sqrt(n) samples. 1 where the ratio is no larger than 99% of what independent samples give, so that
+// intervals of independent samples are not widened by chance. Source: batch means, C. Alexopoulos and D. Goldsman, "To
+// batch or not to batch?", ACM TOMACS 14 (2004), applied to the indicator as in P. Heidelberger and P. A. W. Lewis,
+// "Quantile estimation in dependent sequences", Operations Research 32 (1984).
+double dependence_at(std::span<const std::int64_t> samples, std::int64_t value);
 
 }  // namespace pyperf

@@ -48,17 +48,15 @@ class Interleaving {
     for (;;) {
       std::shuffle(order.begin(), order.end(), random_);
       for (const auto target : order) {
-        if (!run_block(target)) return finish(StopReason::kInterrupted);
+        if (!run_block(target)) return finish(stopped_);
       }
       ++outcome_.rounds;
-      const bool out_of_time = elapsed_ns() >= plan_.max_duration_ns;
-      if (outcome_.rounds >= next_look || (out_of_time && outcome_.rounds >= plan_.min_rounds)) {
+      if (outcome_.rounds >= next_look) {
         ++outcome_.looks;
         next_look =
             std::max(next_look + 1, static_cast<std::int64_t>(static_cast<double>(next_look) * kGrowthBetweenLooks));
         if (ratios_known_well()) return finish(StopReason::kConverged);
       }
-      if (out_of_time) return finish(StopReason::kMaxDuration);
     }
   }
 
@@ -66,9 +64,14 @@ class Interleaving {
   std::int64_t elapsed_ns() const { return runners_[0]->now_ns() - begin_ns_; }
 
   ScheduleOutcome finish(StopReason reason) {
-    outcome_.reason = reason;
-    outcome_.duration_ns = elapsed_ns();
     std::erase_if(outcome_.blocks, [this](const Block& block) { return block.round >= outcome_.rounds; });
+    outcome_.duration_ns = elapsed_ns();
+    // The budget may end between two looks, with the ratios known well by then.
+    if (reason == StopReason::kMaxDuration && outcome_.rounds >= plan_.min_rounds) {
+      ++outcome_.looks;
+      if (ratios_known_well()) reason = StopReason::kConverged;
+    }
+    outcome_.reason = reason;
     return std::move(outcome_);
   }
 
@@ -126,15 +129,20 @@ class Interleaving {
     return discarded.count();
   }
 
+  // False, with the reason in stopped_, when the budget is spent (a round of slow calls would overrun it by far) or the
+  // checkpoint says so.
   bool run_batch(std::size_t target, std::int64_t calls, Samples& samples) {
-    Runner& runner = *runners_[target];
-    const std::int64_t begin_ns = runner.now_ns();
-    std::int64_t done = 0;
-    runner.latency(samples.prepare(calls), done);
-    samples.commit(done);
-    per_call_ns_[target] = std::max<std::int64_t>(1, (runner.now_ns() - begin_ns) / calls);
+    if (elapsed_ns() >= plan_.max_duration_ns) {
+      stopped_ = StopReason::kMaxDuration;
+      return false;
+    }
+    const std::int64_t batch_ns = pyperf::run_batch(*runners_[target], Mode::kLatency, calls, samples);
+    per_call_ns_[target] = std::max<std::int64_t>(1, batch_ns / calls);
     const std::int64_t last_ns = samples.view().back();
-    return checkpoint_.pass({Phase::kSchedule, outcome_.rounds, elapsed_ns(), plan_.max_duration_ns, last_ns});
+    if (checkpoint_.pass({Phase::kSchedule, outcome_.rounds, elapsed_ns(), plan_.max_duration_ns, last_ns}))
+      return true;
+    stopped_ = StopReason::kInterrupted;
+    return false;
   }
 
   bool ratios_known_well() {
@@ -166,6 +174,7 @@ class Interleaving {
   std::vector<std::int64_t> per_call_ns_;
   std::int64_t begin_ns_;
   std::vector<std::int64_t> scratch_;
+  StopReason stopped_ = StopReason::kInterrupted;
   ScheduleOutcome outcome_;
 };
 

@@ -44,7 +44,7 @@ struct ScheduleOutcome {
 // Measures several targets in blocks, in an order that is drawn anew in every round, with jitter before each block, and
 // stops when the interval of every ratio (target 0 over target k, medians of a round's blocks) is narrow enough.
 // Interleaving call by call would let one target's spinning threads disturb the next; a fixed order would lock to the
-// timer tick. One Samples for each target.
+// timer tick. One Samples for each target. When the budget is spent within a round, that round does not count.
 ScheduleOutcome interleave(std::span<Runner* const> runners, const SchedulePlan& plan,
                            std::span<Samples* const> samples, Checkpoint& checkpoint);
 

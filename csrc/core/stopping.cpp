@@ -24,6 +24,7 @@ void check(const StopPlan& plan) {
   if (plan.max_duration_ns < plan.min_duration_ns) {
     throw UsageError("the budget (max_duration) is shorter than the least duration; raise the one or lower the other");
   }
+  if (plan.clock_step_ns < 0) throw UsageError("the clock's step is negative");
   if (!(plan.relative_half_width > 0.0)) throw UsageError("the asked half-width is not a positive number");
   if (!(plan.confidence > 0.0 && plan.confidence < 1.0)) throw UsageError("the confidence lies between 0 and 1");
 }
@@ -72,7 +73,7 @@ std::optional<QuantileEstimate> estimate_median(std::span<const std::int64_t> sa
   scratch.assign(samples.begin(), samples.end());
   const auto middle = scratch.begin() + (quantile_rank(n, 0.5) - 1);
   std::nth_element(scratch.begin(), middle, scratch.end());
-  auto estimate = estimate_quantile(scratch, 0.5, confidence, dependence_of_median(samples, *middle));
+  auto estimate = estimate_quantile(scratch, 0.5, confidence, dependence_at(samples, *middle));
   if (!estimate) return std::nullopt;
   const double half_step = static_cast<double>(clock_step_ns) / 2.0;
   estimate->lower = std::min(estimate->lower, estimate->value - half_step);

@@ -8,7 +8,7 @@
 
 #include "core/batching.hpp"
 #include "core/error.hpp"
-#include "core/samples.hpp"
+#include "core/measure.hpp"
 
 namespace pyperf {
 namespace {
@@ -62,15 +62,11 @@ WarmupOutcome warm_up(Runner& runner, const WarmupPlan& plan, Checkpoint& checkp
     Samples batch;
     const std::int64_t left_ns = plan.budget_ns - outcome.duration_ns;
     const auto calls = std::min(batch_size.next(std::min(left_ns, kWindowNs)), kMostCallsInWindow);
-    std::int64_t done = 0;
-    runner.latency(batch.prepare(calls), done);
-    batch.commit(done);
+    batch_size.observe(calls, run_batch(runner, Mode::kLatency, calls, batch));
     const auto samples = batch.view();
     if (outcome.calls == 0) outcome.first_call_ns = samples.front();
-    outcome.calls += done;
-    const std::int64_t now_ns = runner.now_ns();
-    batch_size.observe(done, now_ns - begin_ns - outcome.duration_ns);
-    outcome.duration_ns = now_ns - begin_ns;
+    outcome.calls += calls;
+    outcome.duration_ns = runner.now_ns() - begin_ns;
     if (!checkpoint.pass({Phase::kWarmup, outcome.calls, outcome.duration_ns, plan.budget_ns, samples.back()})) {
       outcome.interrupted = true;
       return outcome;

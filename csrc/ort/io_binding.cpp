@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/clock.hpp"
 #include "core/error.hpp"
 
 namespace pyperf::ort {
@@ -115,7 +116,9 @@ void IoBinding::bind_outputs() {
   for (auto* value : output_values_) api_.release(Slot::kReleaseValue, value);
   output_values_.clear();
   unbound_outputs_.clear();
+  const std::int64_t begin_ns = SteadyClock::now_ns();
   submit();
+  if (first_run_ns_ == 0) first_run_ns_ = SteadyClock::now_ns() - begin_ns;
   auto values = bound_outputs();
   for (std::size_t i = 0; i < values.size(); ++i) {
     const auto& name = session_->outputs()[i].name;

@@ -40,6 +40,9 @@ class IoBinding {
   // Runs once, binds what came out, and runs again to see that it holds. All inputs must be bound.
   void bind_outputs();
 
+  // What the very first run took: lazy work included. 0 before it.
+  std::int64_t first_run_ns() const { return first_run_ns_; }
+
   // What the latest run wrote; views are good until the next run or bind_outputs.
   std::vector<OutputView> outputs() const;
 
@@ -73,6 +76,7 @@ class IoBinding {
   std::map<std::string, Input> inputs_;
   std::vector<OrtValue*> output_values_;
   std::vector<std::string> unbound_outputs_;
+  std::int64_t first_run_ns_ = 0;
 };
 
 }  // namespace pyperf::ort

@@ -43,6 +43,7 @@ class Facts:
     settings: Mapping[str, Setting]
     load_s: float | None
     first_inference_ms: float
+    first_inference_warm: bool = False
     providers: NodeAssignment | None = None
     log: tuple[str, ...] = ()
 

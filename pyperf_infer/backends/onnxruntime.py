@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,7 +14,7 @@ from pyperf_infer.backends.base import Array, BackendOptions, Facts
 from pyperf_infer.backends.provider import provider_named
 from pyperf_infer.errors import InputError
 from pyperf_infer.ort_session import OnnxSession
-from pyperf_infer.timers import Stopwatch
+from pyperf_infer.timing.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from pyperf_infer import _core
@@ -49,7 +50,24 @@ class OnnxRuntime:
         file = self._files.get(id(model))
         if file is None:
             raise InputError(f"{model.name} has not been converted to ONNX")
-        return PreparedSession(file, self._provider, self._options, inputs)
+        try:
+            return PreparedSession(file, self._provider, self._options, inputs)
+        except InputError as error:
+            raise InputError(_explained(str(error), model.name)) from error
+
+
+def _explained(message: str, model: str) -> str:
+    """ONNX Runtime's own words, but for what it takes a paragraph of C++ to say."""
+    too_new = re.search(r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)", message, re.DOTALL)
+    if too_new:
+        opset, domain, newest = too_new.groups()
+        return (
+            f"{model} uses opset {opset} of {domain}, and this ONNX Runtime knows up to {newest}. "
+            "Upgrade onnxruntime, or export the model with an older opset."
+        )
+    if re.search("No Op registered|is not a registered function/op|Could not find an implementation", message):
+        return f"{model}: {message.strip()}. Upgrade onnxruntime, or export the model without this operator."
+    return message if model in message else f"{model}: {message}"
 
 
 class _OnnxFile:

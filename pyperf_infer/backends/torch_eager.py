@@ -15,10 +15,10 @@ from pyperf_infer.backends.base import Array, BackendOptions, Facts
 from pyperf_infer.convert.outputs import named_outputs
 from pyperf_infer.errors import InputError, MeasurementError, OutOfMemoryError
 from pyperf_infer.system.memory import is_out_of_memory
-from pyperf_infer.timers import Stopwatch
+from pyperf_infer.timing.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from pyperf_infer.models.spec import InputSpec, LoadedModel
+    from pyperf_infer.models.spec import LoadedModel
 
 
 class TorchEager:
@@ -38,18 +38,16 @@ class TorchEager:
     def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> PreparedTorch:
         if model.module is None:
             raise InputError(f"{model.name} is an ONNX file, which PyTorch does not run; use --backend onnxruntime")
-        return PreparedTorch(model.name, model.module, model.inputs, inputs)
+        return PreparedTorch(model, model.module, inputs)
 
 
 class PreparedTorch:
     """A module with its input tensors."""
 
-    def __init__(
-        self, name: str, module: torch.nn.Module, specs: tuple[InputSpec, ...], inputs: Mapping[str, Array]
-    ) -> None:
-        self._name = name
+    def __init__(self, model: LoadedModel, module: torch.nn.Module, inputs: Mapping[str, Array]) -> None:
+        self._name = model.name
         self._module = module
-        self._specs = specs
+        self._specs = model.inputs
         self.bind(inputs)
         with Stopwatch() as first:
             self._run()
@@ -60,6 +58,7 @@ class PreparedTorch:
             settings=_effective_settings(),
             load_s=None,
             first_inference_ms=first.ns / 1e6,
+            first_inference_warm=model.has_run,
         )
 
     @property

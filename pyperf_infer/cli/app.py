@@ -66,11 +66,14 @@ def app(debug: bool) -> None:
 
 
 def run_app(arguments: list[str]) -> int:
-    """Runs one command and returns its exit code: 0 to 5 as docs/exit-codes.md has them, 130 for Ctrl-C.
+    """Runs one command and returns its exit code: 0 to 5 as README has them, 130 for Ctrl-C.
 
     Raises:
         KeyboardInterrupt: Ctrl-C that the command did not handle itself.
     """
+    # Closed by the caller (`>&-`): Python then has no stream at all, and every library would have to know.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
     before, separator, after = _split(arguments)
     debug = _DEBUG in before
     arguments = [one for one in before if one != _DEBUG] + separator + after
@@ -89,6 +92,10 @@ def run_app(arguments: list[str]) -> int:
         return error.exit_code
     except OSError as error:
         return _stdout_failed(error, debug)
+    except (
+        SystemExit
+    ):  # click's own answer to a reader that has gone (`| head`), with a code that means bad outputs here
+        return 0
     except Exception as error:
         _show(error, debug)
         return FAILED
@@ -106,7 +113,9 @@ def _show(error: Exception, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
     elif isinstance(error, PyperfInferError):
-        click.echo(f"Error: {error}", err=True)
+        from pyperf_infer.reports.escape import printable
+
+        click.echo("\n".join(map(printable, f"Error: {error}".splitlines())), err=True)
     else:
         click.echo(
             f"Error: {type(error).__name__}: {error}\nThis is a bug in pyperf-infer; --debug shows where.", err=True

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import numpy as np
 from numpy.typing import NDArray
+
+from pyperf_infer.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from pyperf_infer.results.schema import Document
@@ -61,15 +61,18 @@ class Output:
 
         Raises:
             InputError: a folder that is not there or read-only, a full disk.
+            UsageError: one file for two things.
         """
         from pyperf_infer.results.files import check_writable
 
+        if self.file and self.samples_file and self.file.resolve() == self.samples_file.resolve():
+            raise UsageError(f"--results-file and --export-samples name the same file, {self.file}")
         for path in (self.file, self.samples_file):
             if path is not None:
                 check_writable(path)
 
     def save(self, document: Document, samples: Arrays) -> list[Path]:
-        """Writes the files that were asked for. Ctrl-C waits until they are whole.
+        """Writes the files that were asked for. A samples file is left out where there are no samples.
 
         Raises:
             InputError: the disk has become full, or the folder has gone.
@@ -80,23 +83,26 @@ class Output:
         from pyperf_infer.results.files import write_document, write_text
 
         written = []
-        with interrupts_held():
-            if self.file is not None:
-                if self.format == "csv":
-                    write_text(self.file, run_csv(document))
-                elif self.format == "markdown":
-                    write_text(self.file, run_markdown(document))
-                else:
-                    write_document(document, self.file, samples)
-                written.append(self.file)
-            if self.samples_file is not None:
-                export_samples(document, samples, self.samples_file)
-                written.append(self.samples_file)
+        if self.file is not None:
+            if self.format == "csv":
+                write_text(self.file, run_csv(document))
+            elif self.format == "markdown":
+                write_text(self.file, run_markdown(document))
+            else:
+                write_document(document, self.file, samples)
+            written.append(self.file)
+        if self.samples_file is not None and any(one is not None for one in samples):
+            export_samples(document, samples, self.samples_file)
+            written.append(self.samples_file)
         return written
+
+    @property
+    def shows_table(self) -> bool:
+        return self.file is not None or self.format is None
 
     def show(self, document: Document, samples: Arrays) -> None:
         """Prints the table, or the format that was asked for where there is no file to hold it."""
-        if self.file is not None or self.format is None:
+        if self.shows_table:
             from rich.console import Console
 
             from pyperf_infer.reports.terminal import render_run
@@ -116,25 +122,21 @@ class Output:
             sys.stdout.write(document_text(document, samples))
 
 
-def rescue_file() -> Path:
-    """Where an interrupted run is saved that was not given a results file."""
-    from datetime import UTC, datetime
+def save_rescue(document: Document, samples: Arrays) -> Path:
+    """Saves results that have no other place: of an interrupted run without a results file, or of a disk that filled.
 
+    Raises:
+        InputError: that folder cannot be written either.
+    """
     import platformdirs
 
+    from pyperf_infer.results.files import write_document
+
     folder = platformdirs.user_state_path("pyperf-infer") / "interrupted"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Ctrl-C has no effect inside."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    path = folder / f"{document.created_utc.replace(':', '').replace('-', '')}-{os.getpid()}.json"
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot write '{path}': {error.strerror}") from error
+    write_document(document, path, samples)
+    return path

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -40,8 +41,9 @@ def cpu_list(text: str) -> tuple[int, ...]:
     """`0,2-3` -> (0, 2, 3)."""
     cpus: set[int] = set()
     for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or int(last or first) < int(first):
+        found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
+        first, last = found.groups() if found else ("1", "0")
+        if int(last or first) < int(first):
             raise UsageError(f"'{text}' is no list of CPUs such as 0,2-3")
         cpus.update(range(int(first), int(last or first) + 1))
     return tuple(sorted(cpus))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyperf_infer.cli.output import Output, output_options
+from pyperf_infer.cli.interrupts import interrupts_held
+from pyperf_infer.cli.output import Output, output_options, save_rescue
 from pyperf_infer.cli.parameters import Parsed, cpu_list, key_value, milliseconds, seconds, tolerance
-from pyperf_infer.errors import BackendError, UsageError
+from pyperf_infer.errors import BackendError, InputError, UsageError
 from pyperf_infer.units import parse_percent, parse_percentiles
 
 if TYPE_CHECKING:
@@ -203,8 +204,9 @@ def run(quiet: bool, results_file: Path | None, results_format: Any, export_samp
     phases.add("start the process", _seconds_since_start())
     output = Output(results_file, results_format, export_samples)
     with phases.timed("import and check"):
-        output.check()
         _refuse_unbuilt(asked)
+        _refuse_overwriting(asked, results_file, export_samples)
+        output.check()
         from pyperf_infer.cli.progress import ProgressBar
         from pyperf_infer.measure.run import Run
 
@@ -213,30 +215,62 @@ def run(quiet: bool, results_file: Path | None, results_format: Any, export_samp
         plan = _plan(asked)
     bar = ProgressBar(quiet=quiet, debug="PYPERF_INFER_DEBUG" in os.environ)
     job = Run(plan, command=["pyperf-infer", *sys.argv[1:]], observer=bar, phases=phases)
-    try:
-        with bar:
-            job.execute()
-    except KeyboardInterrupt:
-        _finish(job, output, "interrupted")
-        return INTERRUPTED
-    _finish(job, output, "failed" if all(row.error for row in job.results) else "complete")
-    return job.exit_code
+    # From here on there may be something to lose: Ctrl-C stops the job, and nothing that comes after it.
+    with interrupts_held() as interrupts_let_through:
+        try:
+            with interrupts_let_through(), bar:
+                job.execute()
+            status = "failed" if all(row.error for row in job.results) else "complete"
+        except KeyboardInterrupt:
+            status = "interrupted"
+        except Exception:
+            if job.results:
+                _finish(job, output, "failed")
+            raise
+        _finish(job, output, status)
+    return INTERRUPTED if status == "interrupted" else job.exit_code
 
 
 def _finish(job: Run, output: Output, status: str) -> None:
-    from pyperf_infer.cli.output import interrupts_held, rescue_file
-
-    with interrupts_held():
-        if status == "interrupted" and output.file is None and job.results:
-            output = Output(rescue_file(), None, output.samples_file)
-        document = job.document(status)
+    document = job.document(status)
+    written: list[Path] = []
+    failure: InputError | None = None
+    try:
         written = output.save(document, job.samples)
+    except InputError as error:  # the disk has become full while measuring
+        failure = error
+    if job.results and (failure or (status == "interrupted" and output.file is None)):
+        try:
+            written.append(save_rescue(document, job.samples))
+        except InputError as error:
+            failure = failure or error
+    try:
         output.show(document, job.samples)
         sys.stdout.flush()
-        if status == "interrupted":
-            click.echo("Interrupted." if job.results else "Interrupted before anything was measured.", err=True)
-        for path in written:
-            click.echo(f"Written to {path}", err=True)
+    finally:
+        _tell(job, status, written, shown=output.shows_table and sys.stdout.isatty())
+    if failure is not None:
+        raise failure
+
+
+def _tell(job: Run, status: str, written: list[Path], *, shown: bool) -> None:
+    """What stands on standard error: failures where nobody sees the table, and where the files are."""
+    from pyperf_infer.reports.escape import printable
+
+    if not shown:
+        for message in dict.fromkeys(row.error.message for row in job.results if row.error is not None):
+            click.echo(f"Error: {printable(message)}", err=True)
+    if status == "interrupted":
+        click.echo("Interrupted." if job.results else "Interrupted before anything was measured.", err=True)
+    for path in written:
+        click.echo(f"Written to {printable(str(path))}", err=True)
+
+
+def _refuse_overwriting(asked: dict[str, Any], *targets: Path | None) -> None:
+    sources = {Path(one).resolve() for one in (*asked["models"], asked["weights"]) if one is not None}
+    for target in targets:
+        if target is not None and target.is_file() and target.resolve() in sources:
+            raise UsageError(f"{target} is what is to be measured; the results would overwrite it")
 
 
 def _refuse_unbuilt(asked: dict[str, Any]) -> None:
@@ -255,6 +289,9 @@ def _set_affinity(cpus: tuple[int, ...]) -> None:
         os.sched_setaffinity(0, cpus)
     except (OSError, AttributeError) as error:
         raise UsageError(f"--cpu-affinity {','.join(map(str, cpus))} cannot be set: {error}") from error
+    missing = set(cpus) - os.sched_getaffinity(0)  # the kernel passes over CPUs that are not there
+    if missing:
+        raise UsageError(f"--cpu-affinity: there is no CPU {', '.join(map(str, sorted(missing)[:8]))} to run on")
 
 
 def _plan(asked: dict[str, Any]) -> RunPlan:

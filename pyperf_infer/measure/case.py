@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,20 +11,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyperf_infer import _core, timers
+from pyperf_infer import _core
 from pyperf_infer.convert.parity import compare_outputs
-from pyperf_infer.errors import InputError
+from pyperf_infer.errors import OutOfMemoryError
 from pyperf_infer.measure.entry import Case, Memory, activity_of, measured_result
 from pyperf_infer.models.inputs import make_inputs
+from pyperf_infer.models.shapes import ITEM_BYTES
 from pyperf_infer.results.schema import Comparison, Environment, Parity, Result
 from pyperf_infer.statistics.compare import compare_rounds
-from pyperf_infer.system.memory import PeakMemory, memory_limit
+from pyperf_infer.system.memory import PeakMemory, available_memory_bytes, memory_limit
+from pyperf_infer.timing.comparison import interleave, ratio_interval
+from pyperf_infer.timing.measurement import Measurement
+from pyperf_infer.timing.target import garbage_collection
+from pyperf_infer.units import format_bytes
 
 if TYPE_CHECKING:
     from pyperf_infer.backends.base import Array, Backend, PreparedBackend
     from pyperf_infer.measure.observer import Observer
     from pyperf_infer.measure.phases import Phases
     from pyperf_infer.measure.plan import RunPlan
+    from pyperf_infer.timing.samples import Samples
 
 _REFERENCE = "torch"  # what parity is measured against, where it takes part
 
@@ -40,7 +47,7 @@ class Contestant:
     outputs_a: dict[str, Array]
     outputs_b: dict[str, Array]
     parity: Parity | None = None
-    samples: timers.Samples | None = None
+    samples: Samples | None = None
 
     @property
     def name(self) -> str:
@@ -68,9 +75,11 @@ class Loaded:
 def prepare(case: Case, backend: Backend, loaded: Loaded, around: Surroundings) -> Contestant:
     """Loads the model into the backend, runs it on two inputs and leaves the first in place."""
     plan = around.plan
-    inputs_a = make_inputs(case.model.inputs, case.shapes, plan.seed)
-    inputs_b = make_inputs(case.model.inputs, case.shapes, plan.seed + 1)
-    with around.phases.timed(f"convert for {backend.name}"):
+    with around.phases.timed("draw inputs"):
+        _check_room(case)
+        inputs_a = make_inputs(case.model.inputs, case.shapes, plan.seed)
+        inputs_b = make_inputs(case.model.inputs, case.shapes, plan.seed + 1)
+    with around.phases.timed("convert"):
         export_s = backend.convert(case.model, case.shapes)
     with around.phases.timed(f"prepare {backend.name}"), PeakMemory() as peak, memory_limit():
         prepared = backend.prepare(case.model, inputs_a)
@@ -93,8 +102,20 @@ def prepare(case: Case, backend: Backend, loaded: Loaded, around: Surroundings) 
     )
 
 
+def _check_room(case: Case) -> None:
+    """Drawing billions of numbers takes minutes: where they cannot fit, that is said before."""
+    needed = 2 * sum(math.prod(case.shapes[spec.name]) * ITEM_BYTES[spec.dtype] for spec in case.model.inputs)
+    available = available_memory_bytes()
+    if needed > available:
+        raise OutOfMemoryError(
+            f"two sets of inputs take {format_bytes(needed)}, and {format_bytes(available)} are available"
+        )
+
+
 def compare_all_outputs(contestants: Sequence[Contestant], around: Surroundings) -> None:
     """Fills in `parity`: each against PyTorch, or against the first where that takes no part."""
+    if not contestants:
+        return
     with around.phases.timed("compare outputs"):
         reference = next((one for one in contestants if one.name == _REFERENCE), contestants[0])
         reference.parity = _not_finite(reference, around.plan)
@@ -110,7 +131,7 @@ def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
         Interrupted: Ctrl-C; it carries the row of what was measured until then.
     """
     plan, phases = around.plan, around.phases
-    measurement = timers.Measurement(
+    measurement = Measurement(
         one.prepared,
         duration=plan.duration_s,
         max_duration=plan.max_duration_s,
@@ -136,9 +157,9 @@ def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
             export_s=one.export_s,
         )
 
-    with one.prepared.measuring(), timers.garbage_collection(enabled=False):
-        begin = _core.take_activity_snapshot()
-        try:
+    begin = _core.take_activity_snapshot()
+    try:
+        with one.prepared.measuring(), garbage_collection(enabled=False):
             with phases.timed(f"warm up {one.name}"):
                 measurement.warm_up(
                     budget=plan.warmup_ms / 1000,
@@ -148,10 +169,10 @@ def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
             begin = _core.take_activity_snapshot()
             with phases.timed(f"measure {one.name}"):
                 measurement.run(progress=around.observer.progress)
-        except KeyboardInterrupt as error:
-            raise Interrupted(row(), one.samples) from error
-        with phases.timed("summarise"):
-            result = row()
+            with phases.timed("summarise"):
+                result = row()
+    except KeyboardInterrupt as error:
+        raise Interrupted(row(), one.samples) from error
     assert result is not None  # noqa: S101  a measurement that returns has taken at least one sample
     return result
 
@@ -162,8 +183,8 @@ def time_interleaved(case: Case, contestants: Sequence[Contestant], around: Surr
     with ExitStack() as held, around.phases.timed("interleave"):
         for one in contestants:
             held.enter_context(one.prepared.measuring())
-        held.enter_context(timers.garbage_collection(enabled=False))
-        rounds = timers.interleave(
+        held.enter_context(garbage_collection(enabled=False))
+        rounds = interleave(
             tuple(one.prepared for one in contestants),
             max_duration=plan.max_duration_s,
             ci=plan.ci,
@@ -178,7 +199,7 @@ def time_interleaved(case: Case, contestants: Sequence[Contestant], around: Surr
         found = compare_rounds(
             rounds.medians_ns[0],
             rounds.medians_ns[index],
-            alone_interval=timers.ratio_interval(first.samples, one.samples),
+            alone_interval=ratio_interval(first.samples, one.samples),
             margin=plan.margin,
             confidence=plan.confidence,
         )
@@ -204,19 +225,13 @@ def time_interleaved(case: Case, contestants: Sequence[Contestant], around: Surr
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C while measuring, with the row so far (None where there was no sample yet)."""
 
-    def __init__(self, result: Result | None, samples: timers.Samples | None) -> None:
+    def __init__(self, result: Result | None, samples: Samples | None) -> None:
         super().__init__()
         self.result = result
         self.samples = samples
 
 
 def _parity(reference: Contestant, other: Contestant, plan: RunPlan) -> Parity:
-    names = list(reference.outputs_a)
-    if len(other.outputs_a) != len(names):
-        raise InputError(
-            f"{reference.name} gives {len(names)} outputs ({', '.join(names)}) and {other.name} gives "
-            f"{len(other.outputs_a)} ({', '.join(other.outputs_a)}); they cannot be compared"
-        )
     return compare_outputs(
         list(reference.outputs_a.values()),
         list(reference.outputs_b.values()),
@@ -224,7 +239,7 @@ def _parity(reference: Contestant, other: Contestant, plan: RunPlan) -> Parity:
         list(other.outputs_b.values()),
         plan.rtol,
         plan.atol,
-        names=names,
+        names=list(reference.outputs_a),
         reference=reference.name,
         other=other.name,
     )

@@ -23,7 +23,7 @@ from pyperf_infer.results.schema import (
     Warmup,
     Weights,
 )
-from pyperf_infer.timers import Samples, clock_properties
+from pyperf_infer.timing.samples import Samples, clock_properties
 
 if TYPE_CHECKING:
     from pyperf_infer import _core
@@ -98,7 +98,7 @@ def failed_result(subject: Subject, backend: str, plan: RunPlan, error: Exceptio
             plan,
         ),
         summary=Summary(),
-        error=Failure(kind=type(error).__name__, message=str(error), exit_code=exit_code),
+        error=Failure(kind=type(error).__name__, message=str(error).strip(), exit_code=exit_code),
     )
 
 
@@ -127,6 +127,7 @@ def measured_result(
             throughput_per_s=case.batch_size * len(samples.ns) / calls_s if calls_s > 0 else None,
             session_create_s=load_s,
             first_inference_ms=facts.first_inference_ms,
+            first_inference_warm=facts.first_inference_warm,
             export_s=export_s,
             peak_memory_bytes=memory.peak_bytes,
             memory_increase_bytes=memory.increase_bytes,

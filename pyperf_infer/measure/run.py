@@ -28,7 +28,7 @@ from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.system.advice import ResultFacts, advise
 from pyperf_infer.system.environment import collect
 from pyperf_infer.system.memory import is_out_of_memory, memory_limit, resident_bytes
-from pyperf_infer.timers import Stopwatch
+from pyperf_infer.timing.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +49,9 @@ class Run:
     ) -> None:
         self.plan = plan
         self.phases = phases or Phases()
-        self.results: list[Result] = []
-        self.samples: list[NDArray[np.int64] | None] = []
+        # A row and its samples are kept in one step: Ctrl-C cannot come between the two.
+        self._rows: list[tuple[Result, NDArray[np.int64] | None]] = []
+        self._interleaving_failed = False
         self._comparisons: list[Comparison] = []
         self._warnings: list[Notice] = []
         self._command = command
@@ -60,6 +61,14 @@ class Run:
         self._around = Surroundings(
             plan=plan, environment=environment, phases=self.phases, observer=observer or Observer()
         )
+
+    @property
+    def results(self) -> list[Result]:
+        return [result for result, _ in self._rows]
+
+    @property
+    def samples(self) -> list[NDArray[np.int64] | None]:
+        return [samples for _, samples in self._rows]
 
     def execute(self) -> None:
         """Runs everything. What fails for one model or backend becomes a row that says so, and the rest goes on.
@@ -91,10 +100,12 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """0; the code of the first row that failed; 1 where outputs differ or are no numbers."""
+        """0; that of the first row that failed; 5 where interleaving did; 1 where outputs differ or are no numbers."""
         failed = [row.error.exit_code for row in self.results if row.error is not None]
         if failed:
             return failed[0]
+        if self._interleaving_failed:
+            return MeasurementError.exit_code
         bad = any(row.parity is not None and row.parity.status in ("different", "invalid") for row in self.results)
         return BAD_VERDICT if bad else DONE
 
@@ -142,26 +153,36 @@ class Run:
                 self._keep(failed_result(subject, backend.name, self.plan, error, error.exit_code))
             return
         batch = requested = batch_of(model.inputs, shapes)
-        can_halve = self.plan.retry and asked is not None
+        first_row = len(self._rows)
         while True:
             case = Case(model=model, batch_size=batch, requested_batch_size=requested, shapes=shapes)
+            smaller = self._half(model, batch) if asked is not None else None
             try:
-                self._run_case(case, backends, loaded, raise_memory=can_halve and batch > 1)
+                self._run_case(case, backends, loaded, raise_memory=smaller is not None)
             except Exception as error:
-                if not is_out_of_memory(error):
+                if smaller is None or not is_out_of_memory(error):
                     raise
-                self._around.observer.notice(f"batch {batch} of {model.name} does not fit in memory; halving it")
-                batch //= 2
-                shapes = resolve_shapes(model.inputs, batch, self.plan.shapes)
-                continue
-            if batch != requested:
-                self._warn_halved(case)
-            return
+            else:
+                break
+            self._around.observer.notice(f"batch {batch} of {model.name} does not fit in memory; halving it")
+            batch, shapes = batch // 2, smaller
+        if batch != requested:
+            self._warn_halved(case, self.results[first_row:])
+
+    def _half(self, model: LoadedModel, batch: int) -> dict[str, tuple[int, ...]] | None:
+        """The shapes at half the batch; None where it must not or cannot be halved, such as one that --shape fixes."""
+        if not self.plan.retry or batch < 2:
+            return None
+        try:
+            return resolve_shapes(model.inputs, batch // 2, self.plan.shapes)
+        except PyperfInferError:
+            return None
 
     def _run_case(self, case: Case, backends: list[Backend], loaded: Loaded, *, raise_memory: bool) -> None:
+        """A row for each backend; none where memory runs out before anything is timed, and `raise_memory` is set."""
         contestants: list[Contestant] = []
-        label = f"{case.model.name}, batch {case.batch_size}"
         failures: list[Result] = []
+        label = f"{case.model.name}, batch {case.batch_size}"
         try:
             for backend in backends:
                 self._around.observer.stage(f"{label}: preparing {backend.name}")
@@ -171,20 +192,42 @@ class Run:
                     if is_out_of_memory(error) and raise_memory:
                         raise
                     failures.append(self._failure(case, backend.name, error))
-            if contestants:
+            ready = contestants
+            try:
                 compare_all_outputs(contestants, self._around)
-            for one in contestants:
-                self._around.observer.stage(f"{label}: measuring {one.name}")
-                self._time(case, one)
+            except Exception as error:
+                if is_out_of_memory(error) and raise_memory:
+                    raise
+                failures += [self._failure(case, one.name, error) for one in contestants]
+                ready = []
             for failure in failures:
                 self._keep(failure)
-            timed = [one for one in contestants if one.samples is not None]
-            if len(timed) > 1 and self.plan.mode == "latency":
-                self._around.observer.stage(f"{label}: comparing {' and '.join(one.name for one in timed)}")
-                self._comparisons += time_interleaved(case, timed, self._around)
+            for one in ready:
+                self._around.observer.stage(f"{label}: measuring {one.name}")
+                self._time(case, one)
+            self._interleave(case, [one for one in ready if one.samples is not None])
         finally:
             for one in contestants:
                 one.prepared.close()
+
+    def _interleave(self, case: Case, timed: list[Contestant]) -> None:
+        if len(timed) < 2 or self.plan.mode != "latency":
+            return
+        names = " and ".join(one.name for one in timed)
+        self._around.observer.stage(f"{case.model.name}, batch {case.batch_size}: comparing {names}")
+        try:
+            self._comparisons += time_interleaved(case, timed, self._around)
+        except Exception as error:
+            self._around.observer.failed(error)
+            self._interleaving_failed = True
+            self._warnings.append(
+                Notice(
+                    code="interleaving_failed",
+                    message=f"{case.model.name}, batch {case.batch_size}: timing {names} in turn failed: "
+                    f"{type(error).__name__}: {_first_line(error)}",
+                    remedy="The rows of each running alone stand; run it again for the speed-up.",
+                )
+            )
 
     def _time(self, case: Case, one: Contestant) -> None:
         try:
@@ -198,17 +241,23 @@ class Run:
             one.samples = None
             return
         assert one.samples is not None  # noqa: S101  time_alone returned
-        result.warnings = advise(ResultFacts.of(result), self._around.environment, result.activity, self.plan.flags)
         self._keep(result, one.samples.ns)
+        result.warnings = advise(ResultFacts.of(result), self._around.environment, result.activity, self.plan.flags)
 
     def _failure(self, case: Case, backend: str, error: Exception) -> Result:
         self._around.observer.failed(error)
-        if not isinstance(error, PyperfInferError):
-            first_line = str(error).strip().split("\n", 1)[0]
-            kind = OutOfMemoryError if is_out_of_memory(error) else MeasurementError
-            wrapped = kind(f"{backend} failed on {case.model.name}: {type(error).__name__}: {first_line}")
-            return failed_result(subject_of(case, self.plan), backend, self.plan, wrapped, wrapped.exit_code)
-        return failed_result(subject_of(case, self.plan), backend, self.plan, error, error.exit_code)
+        known: PyperfInferError
+        if is_out_of_memory(error):
+            known = OutOfMemoryError(
+                f"{case.model.name} at batch {case.batch_size} does not fit in memory on {backend}: "
+                f"{_first_line(error)}. Use a smaller --batch-size or --shape."
+            )
+        elif isinstance(error, PyperfInferError):
+            known = error
+        else:
+            what = f"{type(error).__name__}: {_first_line(error)}"
+            known = MeasurementError(f"{backend} failed on {case.model.name}: {what}")
+        return failed_result(subject_of(case, self.plan), backend, self.plan, known, known.exit_code)
 
     def _fail_unloaded(self, source: ModelSource, backends: list[Backend], error: PyperfInferError) -> None:
         for asked in self.plan.batch_sizes:
@@ -221,7 +270,7 @@ class Run:
             Case(model=model, batch_size=batch_size, requested_batch_size=batch_size, shapes={}), self.plan
         )
 
-    def _warn_halved(self, case: Case) -> None:
+    def _warn_halved(self, case: Case, rows: list[Result]) -> None:
         notice = Notice(
             code="batch_halved",
             message=(
@@ -230,10 +279,12 @@ class Run:
             ),
             remedy="Use a smaller --batch-size, or --no-retry to make this an error.",
         )
-        for row in self.results:
-            if row.subject.model == case.model.name and row.subject.batch_size == case.batch_size:
-                row.warnings.append(notice)
+        for row in rows:
+            row.warnings.append(notice)
 
     def _keep(self, result: Result, samples: NDArray[np.int64] | None = None) -> None:
-        self.results.append(result)
-        self.samples.append(samples)
+        self._rows.append((result, samples))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

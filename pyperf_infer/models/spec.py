@@ -42,7 +42,7 @@ class WeightsInfo:
 class LoadedModel:
     """A model that a backend can take: a module in eval mode (float32, on the CPU), or the path of an .onnx file.
 
-    `has_run`: the module was called while it was loaded, to calibrate random weights or to see that it takes its inputs.
+    `has_run`: the module was called while it was loaded, to calibrate random weights or to try its inputs.
     """
 
     name: str

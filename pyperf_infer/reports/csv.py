@@ -88,6 +88,7 @@ def _summary(result: Result) -> dict[str, Cell]:
         "throughput_per_s": summary.throughput_per_s,
         "session_create_s": summary.session_create_s,
         "first_inference_ms": summary.first_inference_ms,
+        "first_inference_warm": summary.first_inference_warm,
         "export_s": summary.export_s,
         "peak_memory_bytes": summary.peak_memory_bytes,
         "memory_increase_bytes": summary.memory_increase_bytes,

@@ -81,7 +81,7 @@ def metric_columns(document: Document) -> list[Column]:
         _column("submit", rows, _submit),
         _column("peak memory", rows, _memory),
         _column("load", rows, lambda one: _number(one.summary.session_create_s, format_duration_s)),
-        _column("first inference", rows, lambda one: _number(one.summary.first_inference_ms, format_duration_ms)),
+        _column("first inference", rows, _first_inference),
         _column("export", rows, lambda one: _number(one.summary.export_s, format_duration_s)),
         _column("call in a batch", rows, lambda one: _nanoseconds(one.summary.batched_ns_per_call)),
     ]
@@ -170,6 +170,14 @@ def _submit(result: Result) -> Cell:
         return Cell()
     submit = result.summary.submit
     return Cell("= total", tone="quiet") if submit is None else Cell(format_duration_ms(submit.p50_ms))
+
+
+def _first_inference(result: Result) -> Cell:
+    if result.summary.first_inference_ms is None:
+        return Cell()
+    # Random weights are calibrated by a forward: what comes after it is no first touch.
+    warm = "(had run before)" if result.summary.first_inference_warm else ""
+    return Cell(format_duration_ms(result.summary.first_inference_ms), warm)
 
 
 def _memory(result: Result) -> Cell:

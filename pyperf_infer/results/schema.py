@@ -230,6 +230,7 @@ class Summary(Struct, kw_only=True):
     throughput_per_s: NonNegative | None = None  # items (batch x calls) over wall time
     session_create_s: NonNegative | None = None
     first_inference_ms: NonNegative | None = None
+    first_inference_warm: bool = False  # the model had run before, while it was loaded
     export_s: NonNegative | None = None
     peak_memory_bytes: Count | None = None
     memory_increase_bytes: int | None = None

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pyperf_infer import _core
 from pyperf_infer.statistics.estimate import CONFIDENCE
@@ -17,8 +16,7 @@ Verdict = Literal["faster", "slower", "same", "undecided"]
 Interval = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class RatioEstimate:
+class RatioEstimate(NamedTuple):
     """`ratio` is the baseline's time over the contender's: above 1 the contender is faster.
 
     The interval is that of the median of the rounds' ratios; None where there are too few rounds for one (6 at 95%).
@@ -46,24 +44,39 @@ def compare_rounds(
     assumes nothing of their distribution. `alone_interval` is that of the ratio when each ran alone; where the two
     intervals are further apart than the margin, the targets disturb each other and the verdict is `undecided`.
 
+    Where no round was complete the ratio is the one that each running alone gives.
+
     Raises:
-        ValueError: no rounds, unlike numbers of rounds, or times that are not positive.
+        ValueError: unlike numbers of rounds, times that are not positive, or neither rounds nor an `alone_interval`.
     """
-    if not baseline_ns or len(baseline_ns) != len(contender_ns):
-        raise ValueError("a comparison takes as many blocks of the one as of the other, and at least one")
+    if len(baseline_ns) != len(contender_ns):
+        raise ValueError("a comparison takes as many blocks of the one as of the other")
+    if not baseline_ns:
+        if alone_interval is None:
+            raise ValueError("there is nothing to compare: no rounds, and no ratio of each running alone")
+        return RatioEstimate(_middle(alone_interval), None, "undecided", "no round was complete in the time given", 0)
     log_ratios = [math.log(a / b) for a, b in zip(baseline_ns, contender_ns, strict=True)]
     rounds = len(log_ratios)
     estimate = _core.estimate_quantile(log_ratios, 0.5, confidence)
     if estimate is None:
         middle = sorted(log_ratios)[(rounds - 1) // 2]
-        return RatioEstimate(math.exp(middle), None, "undecided", f"only {rounds} rounds: too few to say", rounds)
+        return RatioEstimate(
+            math.exp(middle),
+            None,
+            "undecided",
+            f"{rounds} {'round is' if rounds == 1 else 'rounds are'} too few to say; give it more time",
+            rounds,
+        )
     ratio, low, high = (math.exp(value) for value in estimate)
     if alone_interval is not None and _apart((low, high), alone_interval) > margin:
-        alone = math.sqrt(alone_interval[0] * alone_interval[1])
-        reason = f"interference: the ratio is {alone:.3f} when each runs alone"
+        reason = f"interference: the ratio is {_middle(alone_interval):.3f} when each runs alone"
         return RatioEstimate(ratio, (low, high), "undecided", reason, rounds)
     verdict, why = _judge(low, high, margin)
     return RatioEstimate(ratio, (low, high), verdict, why, rounds)
+
+
+def _middle(interval: Interval) -> float:
+    return math.sqrt(interval[0] * interval[1])
 
 
 def _apart(one: Interval, other: Interval) -> float:

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pyperf_infer import _core
 
-Nanoseconds = NDArray[np.int64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Nanoseconds: TypeAlias = "NDArray[np.int64]"
 
 CONFIDENCE = 0.95
 DEFAULT_PERCENTILES = (90.0, 95.0, 99.0)
 TUKEY_FENCE = 1.5
 
 
-@dataclass(frozen=True)
-class QuantileEstimate:
+class QuantileEstimate(NamedTuple):
     """A sample quantile and its interval, in nanoseconds; or why there is none."""
 
     percent: float
@@ -32,8 +34,7 @@ class QuantileEstimate:
     refused: str | None = None
 
 
-@dataclass(frozen=True)
-class Estimates:
+class Estimates(SimpleNamespace):
     """What `estimate` finds. `dependence` is how many samples say as much about the median as one independent one."""
 
     count: int

@@ -15,14 +15,14 @@ from pyperf_infer.system.files import read_kib
 
 # Left to the system of what memory_limit may hand out: the kernel's own tables for it, and what others ask meanwhile.
 _LIMIT_SHARE = 0.95
-# How the libraries here say that an allocation failed, when it is not a MemoryError.
+# How the libraries here say that an allocation failed, when it is not a MemoryError; compared in lower case.
 _EXHAUSTED = (
     "can't allocate memory",  # torch's CPU allocator
-    "Cannot allocate memory",  # strerror(ENOMEM)
+    "cannot allocate memory",  # strerror(ENOMEM)
     "bad_alloc",
     "bad allocation",
-    "Failed to allocate memory",  # ONNX Runtime's arena
-    "could not allocate",
+    "failed to allocate memory",  # ONNX Runtime's arena
+    "could not allocate",  # pybind11, of a bytes object, with a capital letter
 )
 
 
@@ -121,7 +121,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of Python, torch or ONNX Runtime means that an allocation failed."""
     from pyperf_infer.errors import OutOfMemoryError
 
-    return isinstance(error, MemoryError | OutOfMemoryError) or any(text in str(error) for text in _EXHAUSTED)
+    return isinstance(error, MemoryError | OutOfMemoryError) or any(text in str(error).lower() for text in _EXHAUSTED)
 
 
 def _give_back_freed_memory() -> None:

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One target, measured alone."""
+
+from __future__ import annotations
+
+from pyperf_infer import _core
+from pyperf_infer.statistics.estimate import CONFIDENCE
+from pyperf_infer.timing.samples import Samples, clock_properties
+from pyperf_infer.timing.target import Measurable, Mode, Progress, as_target, garbage_collection, to_ns
+
+# Below this many times the timer's own cost a sample is coarse, and many calls between two reads stand beside it.
+SHORT_CALL_OVERHEADS = 100
+_BATCHED_NS = 20_000_000
+_BATCHED_REPEATS = 5
+
+
+class Measurement:
+    """A measurement of one target in two steps, whose samples are at hand also when it fails or is interrupted.
+
+    Args as for `measure`.
+    """
+
+    def __init__(
+        self,
+        what: Measurable,
+        *,
+        duration: float = 1.0,
+        max_duration: float = 20.0,
+        iterations: int = 30,
+        ci: float = 0.01,
+        confidence: float = CONFIDENCE,
+        mode: Mode = "latency",
+    ) -> None:
+        clock = clock_properties()
+        self.target = as_target(what)
+        self.mode = mode
+        self.warmup: _core.WarmupOutcome | None = None
+        self._plan = _core.StopPlan(
+            min_samples=iterations,
+            min_duration_ns=to_ns("duration", duration),
+            max_duration_ns=to_ns("max_duration", max_duration),
+            relative_half_width=ci,
+            confidence=confidence,
+            clock_step_ns=clock.step_ns,
+        )
+        self._samples = _core.Samples()
+        self._outcome: _core.MeasureOutcome | None = None
+        self._batched_ns_per_call: float | None = None
+        self._begin_ns = 0
+        self._elapsed_ns = 0
+
+    def warm_up(self, *, budget: float = 5.0, iterations: int = 1, progress: Progress | None = None) -> None:
+        """Runs the target until its times are steady, at least `iterations` times, for at most `budget` seconds."""
+        self.warmup = _core.warm_up(
+            self.target, min_calls=iterations, budget_ns=to_ns("warm-up budget", budget), progress=progress
+        )
+
+    def run(self, *, progress: Progress | None = None) -> Samples:
+        """Measures until the stop rule is content.
+
+        Raises:
+            What the target raises; the samples until then stay in `samples`.
+        """
+        self._begin_ns = _core.now_ns()
+        try:
+            self._outcome = _core.measure(self.target, self._plan, self._samples, mode=self.mode, progress=progress)
+        finally:
+            self._elapsed_ns = _core.now_ns() - self._begin_ns
+        samples = self.samples
+        assert samples is not None  # noqa: S101  a measurement that returns has taken at least one
+        if samples.median_ns >= SHORT_CALL_OVERHEADS * samples.timer_overhead_ns:
+            return samples
+        calls = max(1, int(_BATCHED_NS / max(1.0, samples.median_ns)))
+        times = sorted(_core.run_batched(self.target, calls) for _ in range(_BATCHED_REPEATS))
+        self._batched_ns_per_call = times[_BATCHED_REPEATS // 2] / calls
+        samples = self.samples
+        assert samples is not None  # noqa: S101
+        return samples
+
+    @property
+    def samples(self) -> Samples | None:
+        """What there is so far; None before the first sample."""
+        if len(self._samples) == 0:
+            return None
+        outcome = self._outcome
+        return Samples(
+            ns=self._samples.ns,
+            stop_reason=outcome.reason if outcome else "interrupted",
+            looks=outcome.looks if outcome else 0,
+            duration_ns=outcome.duration_ns if outcome else self._elapsed_ns,
+            warmup=self.warmup,
+            confidence=self._plan.confidence,
+            batched_ns_per_call=self._batched_ns_per_call,
+        )
+
+
+def measure(
+    what: Measurable,
+    *,
+    duration: float = 1.0,
+    max_duration: float = 20.0,
+    iterations: int = 30,
+    ci: float = 0.01,
+    confidence: float = CONFIDENCE,
+    warmup: float = 5.0,
+    warmup_iterations: int = 1,
+    mode: Mode = "latency",
+    collect_garbage: bool = False,
+    progress: Progress | None = None,
+) -> Samples:
+    """Times `what` in the native loop, one call a sample.
+
+    Args:
+        what: a callable without arguments, or a native target such as `OnnxSession`, which runs without Python.
+        duration, iterations: the least seconds and calls; both hold.
+        max_duration: the budget in seconds; when it is spent the result is not `converged`.
+        ci: the relative half-width of the median's interval at which to stop.
+        warmup, warmup_iterations: the most seconds and the least calls before measuring.
+        mode: "latency" (from a call until it is done) or "throughput" (the period between two completions).
+        collect_garbage: leave Python's garbage collector on. It is off by default, as in timeit.
+        progress: called at most ten times a second, outside of the measured windows, with the phase, the number of
+            calls, the elapsed and the granted nanoseconds, and the last sample.
+
+    Raises:
+        UsageError: a plan that contradicts itself.
+        TypeError: `what` cannot be called.
+        What the callable raises.
+    """
+    measurement = Measurement(
+        what,
+        duration=duration,
+        max_duration=max_duration,
+        iterations=iterations,
+        ci=ci,
+        confidence=confidence,
+        mode=mode,
+    )
+    with garbage_collection(collect_garbage):
+        measurement.warm_up(budget=warmup, iterations=warmup_iterations, progress=progress)
+        return measurement.run(progress=progress)
