@@ -24,7 +24,10 @@ def no_thread_switches() -> Iterator[None]:
 
 
 def wait_holding_the_gil(done: Callable[[], bool], seconds: float) -> bool:
-    """Polls `done` (which must not release the GIL) until it is true or `seconds` are over. Needs no_thread_switches."""
+    """Polls `done`, which must not release the GIL, until it is true or `seconds` are over.
+
+    Works inside `no_thread_switches` only.
+    """
     until = time.monotonic() + seconds
     while not done():
         if time.monotonic() > until:
