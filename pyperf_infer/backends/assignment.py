@@ -102,7 +102,8 @@ def _explain(assignment: Assignment, provider: str, offending: Sequence[Assigned
     named = ", ".join(f"{node.op_type} '{node.name}' ({node.provider})" for node in offending[:_MOST_NAMED])
     more = f" and {len(offending) - _MOST_NAMED} more" if len(offending) > _MOST_NAMED else ""
     counts = ", ".join(f"{row.count} on {row.provider}" for row in assignment.summary().nodes)
+    what = "1 node does not run" if len(offending) == 1 else f"{len(offending)} nodes do not run"
     return (
-        f"{len(offending)} nodes do not run on {provider}: {named}{more}. Nodes {assignment.stage}: {counts}. "
+        f"{what} on {provider}: {named}{more}. Nodes {assignment.stage}: {counts}. "
         "--allow-cpu-fallback times it all the same."
     )

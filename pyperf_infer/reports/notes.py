@@ -14,6 +14,9 @@ from pyperf_infer.units import format_duration_ns, format_duration_s, format_per
 if TYPE_CHECKING:
     from pyperf_infer.results.schema import Document, OutputParity, Parity, Result, Weights
 
+# A shorter phase is in the document, and not worth a word here.
+SHORTEST_PHASE_S = 0.001
+
 Kind = Literal["good", "bad", "unsure", "plain"]
 
 
@@ -155,7 +158,8 @@ def method(document: Document) -> list[tuple[str, str]]:
         ("memory", lambda one: one.summary.memory_method or ""),
     ]
     lines = [(title, _shared(document, value)) for title, value in facts]
-    lines.append(("wall time", ", ".join(f"{one.name} {format_duration_s(one.seconds)}" for one in document.phases)))
+    phases = [one for one in document.phases if one.seconds >= SHORTEST_PHASE_S]
+    lines.append(("wall time", ", ".join(f"{one.name} {format_duration_s(one.seconds)}" for one in phases)))
     return [(title, text) for title, text in lines if text]
 
 

@@ -80,7 +80,7 @@ def metric_columns(document: Document) -> list[Column]:
         _column("speed-up", rows, speed_up),
         _column("submit", rows, _submit),
         _column("peak memory", rows, _memory),
-        _column("load", rows, lambda one: _number(one.summary.session_create_s, format_duration_s)),
+        _column("load", rows, _load),
         _column("first inference", rows, _first_inference),
         _column("export", rows, lambda one: _number(one.summary.export_s, format_duration_s)),
         _column("call in a batch", rows, lambda one: _nanoseconds(one.summary.batched_ns_per_call)),
@@ -170,6 +170,15 @@ def _submit(result: Result) -> Cell:
         return Cell()
     submit = result.summary.submit
     return Cell("= total", tone="quiet") if submit is None else Cell(format_duration_ms(submit.p50_ms))
+
+
+def _load(result: Result) -> Cell:
+    if result.summary.session_create_s is None:
+        return Cell()
+    weights = result.subject.weights
+    # A backend without a provider runs the module itself, and its loading is the module's: weights and all.
+    drawn = result.method.provider is None and weights is not None and weights.source == "random"
+    return Cell(format_duration_s(result.summary.session_create_s), "(weights drawn)" if drawn else "")
 
 
 def _first_inference(result: Result) -> Cell:

@@ -51,6 +51,8 @@ def compare_rounds(
     """
     if len(baseline_ns) != len(contender_ns):
         raise ValueError("a comparison takes as many blocks of the one as of the other")
+    if not all(time_ns > 0 for time_ns in (*baseline_ns, *contender_ns)):
+        raise ValueError("a comparison takes times above 0")
     if not baseline_ns:
         if alone_interval is None:
             raise ValueError("there is nothing to compare: no rounds, and no ratio of each running alone")
