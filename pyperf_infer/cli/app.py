@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from pyperf_infer import __version__
+from pyperf_infer.cli.interrupts import INTERRUPTS
 from pyperf_infer.errors import PyperfInferError
 
 CANNOT_WRITE = 3
@@ -87,18 +88,14 @@ def run_app(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except PyperfInferError as error:
-        _show(error, debug)
-        return error.exit_code
     except OSError as error:
         return _stdout_failed(error, debug)
-    except (
-        SystemExit
-    ):  # click's own answer to a reader that has gone (`| head`), with a code that means bad outputs here
+    except SystemExit:  # click's answer to a reader that has gone (`| head`); its code would mean bad outputs here
         return 0
     except Exception as error:
+        INTERRUPTS.check()  # an import that Ctrl-C broke off may end in any error
         _show(error, debug)
-        return FAILED
+        return error.exit_code if isinstance(error, PyperfInferError) else FAILED
     return result if isinstance(result, int) else 0
 
 

@@ -1,52 +1,80 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C: where it stops the work, and where it waits until what was measured is safe."""
+"""Ctrl-C: where it stops the work, where it waits until results are safe, and that no library makes it go unheard."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 
-# Another Ctrl-C this soon is the same wish, and must not cut short the clean-up that the first one began. A later one
-# counts again, in case a library has swallowed the first.
+# Another Ctrl-C this soon is the same wish, and must not cut short the clean-up that the first one began.
 _SAME_WISH_S = 3.0
 
 
-Block = Callable[[], AbstractContextManager[None]]
+class Interrupts:
+    """Raises KeyboardInterrupt, and remembers it: torch, for one, swallows it in the midst of being imported."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._watching = False
+        self._pressed_s = -_SAME_WISH_S
+
+    def watch(self) -> None:
+        """Takes Ctrl-C over, unless this process was started to ignore it, as under nohup."""
+        self._watching = _in_main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+        if self._watching:
+            signal.signal(signal.SIGINT, self._press)
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt where Ctrl-C was pressed and the work goes on all the same."""
+        if self.pressed:
+            raise KeyboardInterrupt
+
+    def answer(self) -> None:
+        """The work has stopped; what fails from here on fails by itself."""
+        self.pressed = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Ctrl-C has no effect inside, but for blocks of `let_through`."""
+        with _handler(signal.SIG_IGN):
+            yield
+
+    @contextmanager
+    def let_through(self) -> Iterator[None]:
+        """Inside, Ctrl-C raises KeyboardInterrupt: once, however often it is pressed within three seconds.
+
+        Where a library has swallowed it, the end of the block raises it.
+        """
+        with _handler(self._press if self._watching else signal.SIG_IGN):
+            yield
+            self.check()
+
+    def _press(self, *_: object) -> None:
+        self.pressed = True
+        before_s, self._pressed_s = self._pressed_s, monotonic()
+        if self._pressed_s - before_s >= _SAME_WISH_S:
+            raise KeyboardInterrupt
+
+
+INTERRUPTS = Interrupts()
 
 
 @contextmanager
-def interrupts_held() -> Iterator[Block]:
-    """Ctrl-C has no effect inside, but for blocks of what this yields: there it raises KeyboardInterrupt.
-
-    It does so once, however often it is pressed within three seconds. A process that ignored it from its start, as
-    under nohup, goes on ignoring it.
-    """
-    # Only the main thread may set handlers, and only it gets signals.
-    if threading.current_thread() is not threading.main_thread():
-        yield nullcontext
+def _handler(handler: Any) -> Iterator[None]:
+    if not _in_main_thread():
+        yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, handler)
     try:
-        yield nullcontext if before == signal.SIG_IGN else _raised
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def _raised() -> Iterator[None]:
-    pressed_s = -_SAME_WISH_S
-
-    def stop(*_: object) -> None:
-        nonlocal pressed_s
-        before_s, pressed_s = pressed_s, monotonic()
-        if pressed_s - before_s >= _SAME_WISH_S:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _in_main_thread() -> bool:
+    """Only there may handlers be set, and only that thread gets signals."""
+    return threading.current_thread() is threading.main_thread()

@@ -16,6 +16,9 @@ INTERRUPTED = 130
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
     try:
+        from pyperf_infer.cli.interrupts import INTERRUPTS
+
+        INTERRUPTS.watch()
         from pyperf_infer.cli.app import run_app
 
         code = run_app(sys.argv[1:])

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from pyperf_infer.cli.interrupts import INTERRUPTS
 from pyperf_infer.measure.observer import Observer
 from pyperf_infer.reports.escape import printable
 from pyperf_infer.units import format_duration_ns
 
 
 class ProgressBar(Observer):
-    """Shows the step at hand, how much of its budget is spent, and the last sample."""
+    """Shows the step at hand, how much of its budget is spent, and the last sample. Ctrl-C is looked for at each."""
 
     def __init__(self, *, quiet: bool, debug: bool) -> None:
         self._console = Console(stderr=True)
@@ -49,11 +50,13 @@ class ProgressBar(Observer):
             self._bar = None
 
     def stage(self, text: str) -> None:
+        INTERRUPTS.check()
         if self._bar is not None:
             self._bar.update(self._task, description=escape(printable(text)), total=None, completed=0, detail="")
             self._bar.refresh()
 
     def progress(self, phase: str, calls: int, elapsed_ns: int, budget_ns: int, last_ns: int) -> None:
+        INTERRUPTS.check()
         if self._bar is not None:
             unit = "rounds" if phase == "interleave" else "calls"
             detail = (
@@ -68,5 +71,6 @@ class ProgressBar(Observer):
         self._console.print(printable(text), markup=False, highlight=False)
 
     def failed(self, error: Exception) -> None:
+        INTERRUPTS.check()  # then it is Ctrl-C that failed, somewhere in a library
         if self._debug:
             traceback.print_exception(error)

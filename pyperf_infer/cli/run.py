@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyperf_infer.cli.interrupts import interrupts_held
+from pyperf_infer.cli.interrupts import INTERRUPTS
 from pyperf_infer.cli.output import Output, output_options, save_rescue
 from pyperf_infer.cli.parameters import Parsed, cpu_list, key_value, milliseconds, seconds, tolerance
 from pyperf_infer.errors import BackendError, InputError, UsageError
@@ -216,17 +216,21 @@ def run(quiet: bool, results_file: Path | None, results_format: Any, export_samp
     bar = ProgressBar(quiet=quiet, debug="PYPERF_INFER_DEBUG" in os.environ)
     job = Run(plan, command=["pyperf-infer", *sys.argv[1:]], observer=bar, phases=phases)
     # From here on there may be something to lose: Ctrl-C stops the job, and nothing that comes after it.
-    with interrupts_held() as interrupts_let_through:
+    with INTERRUPTS.held():
         try:
-            with interrupts_let_through(), bar:
+            with INTERRUPTS.let_through(), bar:
+                INTERRUPTS.check()
                 job.execute()
             status = "failed" if all(row.error for row in job.results) else "complete"
         except KeyboardInterrupt:
             status = "interrupted"
         except Exception:
-            if job.results:
-                _finish(job, output, "failed")
-            raise
+            if not INTERRUPTS.pressed:
+                if job.results:
+                    _finish(job, output, "failed")
+                raise
+            status = "interrupted"
+        INTERRUPTS.answer()
         _finish(job, output, status)
     return INTERRUPTED if status == "interrupted" else job.exit_code
 

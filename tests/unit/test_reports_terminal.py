@@ -39,7 +39,7 @@ def test_a_wide_terminal_gets_one_row_a_backend() -> None:
     (onnx,) = [line for line in lines if line.startswith("resnet50") and "24.86 ms" in line]
     assert words(torch) == (
         "resnet50 1 torch 52.31 ms ±0.4% 53.88 ms 57.02 ms 18.93 baseline = total "
-        "412.0 MiB (+145.0 MiB) 412.0 ms 115.1 ms"
+        "412.0 MiB (+145.0 MiB) 412.0 ms (weights drawn) 115.1 ms"
     )
     assert words(onnx) == (
         "resnet50 1 onnxruntime 24.86 ms ±0.4% 25.61 ms 27.10 ms 39.83 2.104x faster [2.093, 2.115] = total "

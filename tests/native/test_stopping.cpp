@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
+#include "check.hpp"
+#include "core/error.hpp"
+#include "core/stopping.hpp"
+#include "fakes.hpp"
+
+namespace pyperf::test {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+std::vector<std::int64_t> samples_of(const Duration& duration, std::int64_t count) {
+  std::vector<std::int64_t> samples;
+  for (std::int64_t i = 0; i < count; ++i) samples.push_back(duration(i));
+  return samples;
+}
+
+StopPlan quick_plan() {
+  StopPlan plan;
+  plan.min_duration_ns = 0;
+  return plan;
+}
+
+// Two kinds of call, equally many: the median's interval spans from the one to the other however many there are.
+Duration two_kinds(std::uint64_t seed) {
+  auto random = std::make_shared<std::mt19937_64>(seed);
+  return [random](std::int64_t) { return (*random)() % 2 == 0 ? 1'000 : 2'000; };
+}
+
+// The count at which the rule stops when it is shown all samples up to each multiple of `batch`; -1: never.
+std::int64_t count_at_stop(const StopPlan& plan, const std::vector<std::int64_t>& samples, std::int64_t batch) {
+  StopRule rule(plan);
+  for (std::int64_t n = batch; n <= static_cast<std::int64_t>(samples.size()); n += batch) {
+    const auto reason = rule.observe({samples.data(), static_cast<std::size_t>(n)}, 0);
+    if (reason) {
+      CHECK(*reason == StopReason::kConverged);
+      return n;
+    }
+  }
+  return -1;
+}
+
+}  // namespace
+
+TEST(stopping, the_least_number_of_samples_holds) {
+  const auto samples = samples_of(always(1'000'000), 30);
+  StopRule rule(quick_plan());
+  for (std::size_t n = 1; n < 30; ++n) CHECK(!rule.observe({samples.data(), n}, 2 * kSecond));
+  CHECK(rule.observe(samples, 2 * kSecond) == StopReason::kConverged);
+}
+
+TEST(stopping, the_least_duration_holds) {
+  const auto samples = samples_of(always(1'000'000), 1'000);
+  StopRule rule{StopPlan{}};
+  CHECK(!rule.observe(samples, kSecond - 1));
+  CHECK_EQUAL(rule.looks(), 0);
+  CHECK(rule.observe(samples, kSecond) == StopReason::kConverged);
+}
+
+TEST(stopping, a_wide_interval_goes_on_until_the_budget_is_spent) {
+  const auto samples = samples_of(two_kinds(1), 5'000);
+  StopRule rule{StopPlan{}};
+  for (std::size_t n = 1; n <= samples.size(); ++n) CHECK(!rule.observe({samples.data(), n}, 20 * kSecond - 1));
+  CHECK(rule.observe(samples, 20 * kSecond) == StopReason::kMaxDuration);
+}
+
+TEST(stopping, the_budget_ends_it_below_the_least_number_of_samples_too) {
+  const auto samples = samples_of(always(1'000'000), 3);
+  StopRule rule{StopPlan{}};
+  CHECK(rule.observe(samples, 20 * kSecond) == StopReason::kMaxDuration);
+  CHECK_EQUAL(rule.looks(), 0);
+}
+
+TEST(stopping, the_most_samples_end_it) {
+  auto plan = quick_plan();
+  plan.max_samples = 500;
+  const auto samples = samples_of(two_kinds(1), 500);
+  StopRule rule(plan);
+  CHECK(!rule.observe({samples.data(), 499}, 0));
+  CHECK(rule.observe(samples, 0) == StopReason::kMaxSamples);
+}
+
+TEST(stopping, a_last_look_is_taken_when_the_budget_is_spent) {
+  auto samples = samples_of(two_kinds(1), 30);
+  StopRule rule(quick_plan());
+  CHECK(!rule.observe(samples, 0));
+  samples.assign(31, 1'000'000);  // one more is too early for a look
+  CHECK(!rule.observe(samples, 0));
+  CHECK(rule.observe(samples, 20 * kSecond) == StopReason::kConverged);
+}
+
+TEST(stopping, looks_come_at_counts_that_grow_geometrically) {
+  const auto samples = samples_of(two_kinds(1), 10'000);
+  StopRule rule(quick_plan());
+  std::vector<std::size_t> looked_at;
+  for (std::size_t n = 1; n <= samples.size(); ++n) {
+    const auto before = rule.looks();
+    CHECK(!rule.observe({samples.data(), n}, 0));
+    if (rule.looks() != before) looked_at.push_back(n);
+  }
+  CHECK_EQUAL(looked_at.front(), 30u);
+  for (std::size_t i = 1; i < looked_at.size(); ++i) {
+    const double growth = static_cast<double>(looked_at[i]) / static_cast<double>(looked_at[i - 1]);
+    CHECK(growth > 1.25 && growth < 1.35);
+  }
+  CHECK_EQUAL(looked_at.size(), static_cast<std::size_t>(rule.looks()));
+  CHECK(looked_at.size() > 20 && looked_at.size() < 25);  // log(10'000 / 30) / log(1.3) = 22
+}
+
+TEST(stopping, a_tighter_interval_takes_more_samples) {
+  const auto samples = samples_of(noisy(1e6, 1e5, 5), 100'000);
+  auto plan = quick_plan();
+  const auto at_1_percent = count_at_stop(plan, samples, 10);
+  plan.relative_half_width = 0.002;
+  const auto at_a_fifth_of_it = count_at_stop(plan, samples, 10);
+  CHECK(at_1_percent > 0);
+  CHECK(at_a_fifth_of_it > 10 * at_1_percent);  // 25 times as many, give or take a look
+}
+
+TEST(stopping, dependent_samples_go_on_for_longer) {
+  const auto independent = count_at_stop(quick_plan(), samples_of(noisy(1e6, 1e5, 5), 100'000), 10);
+  const auto dependent = count_at_stop(quick_plan(), samples_of(autocorrelated(1e6, 1e5, 0.95, 5), 100'000), 10);
+  CHECK(independent > 0);
+  CHECK(dependent < 0 || dependent > 5 * independent);
+}
+
+TEST(stopping, no_interval_is_narrower_than_a_step_of_the_clock) {
+  auto plan = quick_plan();
+  plan.clock_step_ns = 100;
+  const auto coarse = samples_of(always(1'000), 1'000);  // every sample alike: half a step is 5% of it
+  CHECK_EQUAL(count_at_stop(plan, coarse, 100), -1);
+  plan.relative_half_width = 0.05;
+  CHECK_EQUAL(count_at_stop(plan, coarse, 100), 100);
+
+  std::vector<std::int64_t> scratch;
+  const auto median = estimate_median(coarse, 0.95, 100, scratch);
+  CHECK_EQUAL(median->lower, 950.0);
+  CHECK_EQUAL(median->upper, 1'050.0);
+}
+
+TEST(stopping, a_median_of_nothing_is_never_known_well) {
+  CHECK_EQUAL(count_at_stop(quick_plan(), samples_of(always(0), 1'000), 100), -1);
+  CHECK(std::isinf(relative_half_width({0.0, 0.0, 0.0})));
+}
+
+TEST(stopping, too_few_samples_have_no_interval) {
+  std::vector<std::int64_t> scratch;
+  CHECK(!estimate_median({}, 0.95, 1, scratch));
+  CHECK(!estimate_median(samples_of(always(5), 5), 0.95, 1, scratch));
+  CHECK(estimate_median(samples_of(always(5), 6), 0.95, 1, scratch).has_value());
+}
+
+TEST(stopping, plans_that_contradict_themselves_are_refused) {
+  const auto refused = [](auto change) {
+    StopPlan plan;
+    change(plan);
+    CHECK_THROWS(UsageError, StopRule(plan));
+  };
+  refused([](StopPlan& plan) { plan.min_samples = 0; });
+  refused([](StopPlan& plan) { plan.max_samples = plan.min_samples - 1; });
+  refused([](StopPlan& plan) { plan.min_duration_ns = -1; });
+  refused([](StopPlan& plan) { plan.max_duration_ns = plan.min_duration_ns - 1; });
+  refused([](StopPlan& plan) { plan.relative_half_width = 0.0; });
+  refused([](StopPlan& plan) { plan.relative_half_width = std::nan(""); });
+  refused([](StopPlan& plan) { plan.confidence = 1.0; });
+  refused([](StopPlan& plan) { plan.clock_step_ns = -1; });
+}
+
+TEST(stopping, every_reason_has_a_name) {
+  CHECK_EQUAL(std::string(name_of(StopReason::kConverged)), "converged");
+  CHECK_EQUAL(std::string(name_of(StopReason::kMaxDuration)), "max_duration");
+  CHECK_EQUAL(std::string(name_of(StopReason::kMaxSamples)), "max_samples");
+  CHECK_EQUAL(std::string(name_of(StopReason::kInterrupted)), "interrupted");
+}
+
+}  // namespace pyperf::test
