@@ -98,7 +98,8 @@ def failed_result(subject: Subject, backend: str, plan: RunPlan, error: Exceptio
             plan,
         ),
         summary=Summary(),
-        error=Failure(kind=type(error).__name__, message=str(error).strip(), exit_code=exit_code),
+        # On one line: reports print a line end in a message as "\\n", since it may come from a model's name.
+        error=Failure(kind=type(error).__name__, message=" ".join(str(error).split()), exit_code=exit_code),
     )
 
 

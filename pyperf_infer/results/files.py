@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -120,7 +121,9 @@ def _check_header(path: Path, data: bytes) -> None:
             f"{str(path)!r} is not a result of {TOOL}: {error}. Name a file that `{TOOL} run --results-file` wrote."
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        what = "it is cut short" if "truncated" in str(error) else f"it is not JSON ({error})"
+        # A cut through a number is no truncation to the parser, but a malformed number at the end.
+        cut = "truncated" in str(error) or ("invalid number" in str(error) and re.search(rb"[-+.eE]\Z", data))
+        what = "it is cut short" if cut else f"it is not JSON ({error})"
         raise InputError(
             f"Cannot read {str(path)!r}: {what}. Name a results file, or measure again if this was one."
         ) from error

@@ -147,7 +147,7 @@ def test_pressed_again_and_again_until_the_end(folder: Path) -> None:
     ids=["exporting", "the second backend", "interleaving"],
 )
 def test_rows_that_were_complete_stay(folder: Path, shown: str, rows: int) -> None:
-    quick = ["--duration", "0.1", "--max-duration", "1.5", "--ci", "0.0001%", "--warmup-ms", "20"]
+    quick = ["--duration", "0.1", "--max-duration", "1", "--ci", "0.0001%", "--warmup-ms", "20"]
     with running("tiny:make", *quick, "--results-file", "r.json", cwd=folder) as command:
         command.wait_until_shown(shown)
         time.sleep(0.3 if rows == 0 else 0)

@@ -140,6 +140,7 @@ def test_what_fails_does_not_take_the_rest_with_it(folder: Path) -> None:
     unexportable = rows["own:unexportable", "onnxruntime"].error
     assert unexportable is not None
     assert "eig" in unexportable.message
+    assert "\n" not in unexportable.message
     tired = rows["own:tired", "torch"].error
     assert tired is not None
     assert (tired.kind, tired.exit_code) == ("MeasurementError", 5)
@@ -164,16 +165,14 @@ def test_outputs_that_differ_or_are_no_numbers_end_with_1_and_are_kept(folder: P
 
 
 def test_tolerances_decide(folder: Path) -> None:
-    """Nothing at all is allowed, and then a difference of a half."""
+    """A difference of a half of the output's movement is allowed; by default it is not, see above."""
     run_command("run", "own:moody", *QUICK, "--rtol", "1", cwd=folder, code=0)
-    run_command("run", "own:moody", *QUICK, "--rtol", "0", "--atol", "0", cwd=folder, code=1)
 
 
 def test_weights_from_a_file_fit_or_are_named_by_key(folder: Path) -> None:
     state = {"layer.weight": torch.eye(8), "layer.bias": torch.zeros(8)}
     torch.save(state, folder / "good.pth")
     torch.save({"layer.weight": torch.eye(8), "extra.weight": torch.zeros(8)}, folder / "bad.pth")
-    (folder / "cut.safetensors").write_bytes(b"\x40\0\0\0\0\0\0\0{")
     command = ["run", "own:make", "--backend", "torch", *QUICK, *JSON, "--weights"]
     good = run_command(*command, "good.pth", cwd=folder).document.results[0].subject.weights
     assert good is not None
@@ -182,7 +181,6 @@ def test_weights_from_a_file_fit_or_are_named_by_key(folder: Path) -> None:
     assert bad is not None
     assert "extra.weight" in bad.message
     assert "layer.bias" in bad.message
-    assert "cut.safetensors" in run_command(*command, "cut.safetensors", cwd=folder, code=3).err
 
 
 def test_a_builtin_model_at_a_small_shape(folder: Path) -> None:

@@ -21,7 +21,8 @@ RTOL = 1e-3
 EPSILON = float(np.finfo(np.float32).eps)
 
 shapes = hnp.array_shapes(max_dims=3, max_side=4)
-values = st.floats(-1e3, 1e3, width=32)
+# No value so small that scaling it would leave float32's normal range: that rounds.
+values = st.floats(-1e3, 1e3, width=32).map(lambda value: value if abs(value) > 1e-20 else 0.0)
 
 
 @st.composite

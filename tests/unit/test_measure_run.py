@@ -95,7 +95,7 @@ def executed(
     monkeypatch.setattr(module, "resolve", Source)
     asked: dict[str, Any] = {
         "models": ("m",), "backends": tuple(by_name), "options": BackendOptions(threads=1), "duration_s": 0.0,
-        "max_duration_s": 0.3, "warmup_ms": 1.0,
+        "max_duration_s": 0.05, "warmup_ms": 1.0,
     }  # fmt: skip
     job = Run(RunPlan(**{**asked, **plan}), command=["pyperf-infer"])
     if raises is None:
