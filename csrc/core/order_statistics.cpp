@@ -117,6 +117,12 @@ double dependence_at(std::span<const std::int64_t> samples, std::int64_t value) 
   }
   const double share = below_all / static_cast<double>(blocks);
   const double own_variance = share * (1.0 - share);
+  if (share == 1.0) {
+    // The value is the largest there is: what can be seen is which samples lie below it.
+    const auto judged = samples.first(blocks * block);
+    const auto [least, largest] = std::minmax_element(judged.begin(), judged.end());
+    return *least == *largest ? 1.0 : dependence_at(samples, *largest - 1);
+  }
   if (own_variance <= 0.0) return 1.0;
   double squares = 0.0;
   for (const double mean : means) squares += (mean - share) * (mean - share);
