@@ -194,11 +194,11 @@ TEST(order_statistics, widening_mends_the_coverage_of_dependent_samples) {
   CHECK(coverage_of_median(0.9, 1'000, true) > 0.85);
 }
 
-}  // namespace pyperf::test
-
 TEST(order_statistics, dependence_shows_at_the_largest_value_too) {
   // The upper half comes in one stretch, as after a clock change, and ties with the largest.
   const auto drift = drawn([](std::int64_t i) { return i < 500 ? 1'000 : 1'200; }, 1'000);
   CHECK_EQUAL(dependence_at(drift, 1'200), dependence_at(drift, 1'000));
   CHECK(dependence_at(drift, 1'200) > 10.0);
 }
+
+}  // namespace pyperf::test
