@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pyperf_infer.backends.session import open_session
 from pyperf_infer.backends.shape_nodes import shape_node_names
 from pyperf_infer.errors import BackendError
 from pyperf_infer.ort_session import CPU_PROVIDER, AssignedNode, OnnxSession
@@ -53,18 +54,8 @@ def assignment_of(
     if session.tells_assignment:
         return Assignment("before fusion", session.assigned_nodes())
     with tempfile.TemporaryDirectory(prefix="pyperf-infer-") as folder:
-        second = OnnxSession(
-            model,
-            threads=options.threads,
-            inter_op_threads=options.inter_op_threads,
-            opt_level=options.opt_level,
-            execution_mode=options.execution_mode,
-            provider=provider,
-            provider_options=options.provider_options,
-            session_options=options.session_options,
-            library=session.library,
-            profile_prefix=str(Path(folder) / "profile"),
-        )
+        prefix = str(Path(folder) / "profile")
+        second = open_session(model, options, provider, library=session.library, profile_prefix=prefix)
         second.bind(inputs)
         return Assignment("after fusion", nodes_of_profile(second.end_profiling().read_text()))
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, ClassVar
 from pyperf_infer.backends.assignment import assignment_of, check_assignment
 from pyperf_infer.backends.base import Array, BackendOptions, Facts
 from pyperf_infer.backends.provider import provider_named
+from pyperf_infer.backends.session import open_session
 from pyperf_infer.errors import InputError
-from pyperf_infer.ort_session import OnnxSession
 from pyperf_infer.timing.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from pyperf_infer import _core
     from pyperf_infer.models.spec import LoadedModel
+    from pyperf_infer.ort_session import OnnxSession
     from pyperf_infer.results.schema import Setting
 
 
@@ -80,16 +81,7 @@ class PreparedSession:
     """A session with its bound inputs and outputs."""
 
     def __init__(self, file: _OnnxFile, provider: str, options: BackendOptions, inputs: Mapping[str, Array]) -> None:
-        self._session: OnnxSession | None = OnnxSession(
-            file.path,
-            threads=options.threads,
-            inter_op_threads=options.inter_op_threads,
-            opt_level=options.opt_level,
-            execution_mode=options.execution_mode,
-            provider=provider,
-            provider_options=options.provider_options,
-            session_options=options.session_options,
-        )
+        self._session: OnnxSession | None = open_session(file.path, options, provider)
         session = self._session
         session.bind(inputs)
         assignment = assignment_of(session, file.path, options, provider, inputs)

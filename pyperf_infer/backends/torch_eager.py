@@ -27,7 +27,8 @@ class TorchEager:
     name: ClassVar[str] = "torch"
 
     def __init__(self, options: BackendOptions) -> None:
-        torch.set_num_threads(options.threads)
+        self._threads = options.threads
+        torch.set_num_threads(self._threads)
 
     def accepts(self, model: LoadedModel) -> bool:
         return model.module is not None
@@ -38,6 +39,7 @@ class TorchEager:
     def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> PreparedTorch:
         if model.module is None:
             raise InputError(f"{model.name} is an ONNX file, which PyTorch does not run; use --backend onnxruntime")
+        torch.set_num_threads(self._threads)  # a model's own module may have changed it since
         return PreparedTorch(model, model.module, inputs)
 
 
