@@ -102,9 +102,11 @@ class OnnxSession:
             raise UsageError("a number of threads is 0 (left to ONNX Runtime) or more")
         self._environment = _core.load_ort(str(library or find_library()))
         entries = dict(session_options or {})
+        if _core.ORT_RECORD_ASSIGNMENT in entries:
+            raise UsageError(f"session option {_core.ORT_RECORD_ASSIGNMENT} is set by this tool, which reads the nodes")
         self._records_assignment = self._environment.api_version >= _core.ORT_ASSIGNMENT_API
         if self._records_assignment:
-            entries.setdefault(_core.ORT_RECORD_ASSIGNMENT, "1")
+            entries[_core.ORT_RECORD_ASSIGNMENT] = "1"
         options = _core.OrtSessionOptions()
         options.intra_op_threads = threads
         options.inter_op_threads = inter_op_threads

@@ -78,6 +78,8 @@ def check_assignment(assignment: Assignment, model: Path, provider: str, *, allo
         BackendError: another node runs off the asked provider, or tensors are copied between devices, and `allow`
             (--allow-cpu-fallback) is not set.
     """
+    if not assignment.nodes and provider != CPU_PROVIDER and not allow:
+        raise BackendError(f"ONNX Runtime does not tell which nodes run on {provider}; --allow-cpu-fallback times it.")
     elsewhere = [node for node in assignment.nodes if node.provider != provider and node.op_type not in _MEMCPY]
     copies = [node for node in assignment.nodes if node.op_type in _MEMCPY]
     if not elsewhere and not copies:

@@ -46,6 +46,7 @@ class Facts:
     first_inference_warm: bool = False
     providers: NodeAssignment | None = None
     log: tuple[str, ...] = ()
+    threads: int | None = None  # in use after the first run; None where that cannot be asked
 
 
 class PreparedBackend(Protocol):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -32,6 +33,7 @@ class OnnxRuntime:
         self._options = options
         self._provider = provider_named(options.provider)
         self._files: dict[int, _OnnxFile] = {}
+        self._folders: list[tempfile.TemporaryDirectory[str]] = []  # removed with this object
 
     def accepts(self, model: LoadedModel) -> bool:  # noqa: ARG002
         return True
@@ -40,12 +42,27 @@ class OnnxRuntime:
         if model.onnx_path is not None:
             self._files[id(model)] = _OnnxFile(model.onnx_path, {})
             return None
+        with Stopwatch() as watch:
+            file, made_now = self._export(model, shapes)
+        self._files[id(model)] = file
+        if not made_now:
+            return None
+        model.has_run = True  # the exporter calls it
+        return watch.ns / 1e9
+
+    def _export(self, model: LoadedModel, shapes: Mapping[str, tuple[int, ...]]) -> tuple[_OnnxFile, bool]:
+        if model.source == "factory":
+            # Nothing tells whether any of the Python behind a factory has changed, so its export is not kept.
+            from pyperf_infer.convert.export import export_to_onnx
+
+            folder = tempfile.TemporaryDirectory(prefix="pyperf-infer-")
+            self._folders.append(folder)
+            made = export_to_onnx(model, Path(folder.name) / "model.onnx", opset=self._options.opset, shapes=shapes)
+            return _OnnxFile(made.path, {"opset": made.opset, "export_cached": False}), True
         from pyperf_infer.convert.cache import cached_export
 
-        with Stopwatch() as watch:
-            export = cached_export(model, opset=self._options.opset, shapes=shapes)
-        self._files[id(model)] = _OnnxFile(export.path, {"opset": export.opset, "export_cached": export.hit})
-        return watch.ns / 1e9
+        export = cached_export(model, opset=self._options.opset, shapes=shapes)
+        return _OnnxFile(export.path, {"opset": export.opset, "export_cached": export.hit}), not export.hit
 
     def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> PreparedSession:
         file = self._files.get(id(model))

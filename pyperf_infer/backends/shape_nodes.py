@@ -30,4 +30,4 @@ def shape_node_names(model: Path) -> frozenset[str]:
         ):
             shapes.update(node.output)
             names.add(node.name)
-    return frozenset(names)
+    return frozenset(names - {""})  # a node without a name cannot be told from another

@@ -61,7 +61,9 @@ class PreparedTorch:
             load_s=None,
             first_inference_ms=first.ns / 1e6,
             first_inference_warm=model.has_run,
+            threads=torch.get_num_threads(),
         )
+        model.has_run = True
 
     @property
     def target(self) -> _core.Target:

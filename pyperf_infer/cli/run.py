@@ -28,6 +28,7 @@ _SECONDS = Parsed("SECONDS", seconds)
 _MILLISECONDS = Parsed("MS", milliseconds)
 _TOLERANCE = Parsed("NUMBER", tolerance)
 _MOST_BATCH = 2**31 - 1
+_MOST_SAMPLES = 10_000_000  # what the loop has room for
 
 
 def _model_options(command: Any) -> Any:
@@ -221,7 +222,7 @@ def run(quiet: bool, results_file: Path | None, results_format: Any, export_samp
             with INTERRUPTS.let_through(), bar:
                 INTERRUPTS.check()
                 job.execute()
-            status = "failed" if all(row.error for row in job.results) else "complete"
+            status = "failed" if any(row.error for row in job.results) else "complete"
         except KeyboardInterrupt:
             status = "interrupted"
         except Exception:
@@ -303,8 +304,14 @@ def _plan(asked: dict[str, Any]) -> RunPlan:
     from pyperf_infer.convert.parity import DEFAULT_ATOL, DEFAULT_RTOL
     from pyperf_infer.measure.plan import RunPlan
     from pyperf_infer.models.shapes import parse_shapes
+    from pyperf_infer.statistics.estimate import samples_needed
     from pyperf_infer.system.cpu import usable_cores
 
+    for percent in asked["percentiles"] or ():
+        if samples_needed(percent) > _MOST_SAMPLES:
+            raise UsageError(
+                f"--percentiles {percent:g} takes {samples_needed(percent):,} samples; at most {_MOST_SAMPLES:,}"
+            )
     threads = asked["threads"] or usable_cores()
     max_duration_s = asked["max_duration"]
     if max_duration_s is None:

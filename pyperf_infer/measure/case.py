@@ -69,7 +69,7 @@ class Loaded:
     """What loading the module took. It is the part of a backend that runs the module itself, and of no other."""
 
     seconds: float
-    resident_bytes: int
+    module_bytes: int  # of its parameters and buffers
 
 
 def prepare(case: Case, backend: Backend, loaded: Loaded, around: Surroundings) -> Contestant:
@@ -87,10 +87,10 @@ def prepare(case: Case, backend: Backend, loaded: Loaded, around: Surroundings) 
         prepared.bind(inputs_b)
         outputs_b = prepared.outputs()
         prepared.bind(inputs_a)
-    load_s, resident_bytes = prepared.facts.load_s, 0
+    load_s, module_bytes = prepared.facts.load_s, 0
     if load_s is None:  # it runs the module that is there already
-        load_s, resident_bytes = loaded.seconds, loaded.resident_bytes
-    memory = Memory(peak_bytes=peak.peak_bytes, increase_bytes=peak.increase_bytes + resident_bytes, method=peak.method)
+        load_s, module_bytes = loaded.seconds, loaded.module_bytes
+    memory = Memory(peak_bytes=peak.peak_bytes, increase_bytes=peak.increase_bytes + module_bytes, method=peak.method)
     return Contestant(
         backend=backend,
         prepared=prepared,
@@ -203,6 +203,10 @@ def time_interleaved(case: Case, contestants: Sequence[Contestant], around: Surr
             margin=plan.margin,
             confidence=plan.confidence,
         )
+        verdict, reason = found.verdict, found.reason
+        if _threads(first, plan) != _threads(one, plan):
+            verdict = "undecided"
+            reason = f"{first.name} ran {_threads(first, plan)} threads and {one.name} {_threads(one, plan)}"
         comparisons.append(
             Comparison(
                 model=case.model.name,
@@ -213,13 +217,17 @@ def time_interleaved(case: Case, contestants: Sequence[Contestant], around: Surr
                 interval=found.interval,
                 confidence=plan.confidence,
                 margin=plan.margin,
-                verdict=found.verdict,
-                reason=found.reason,
+                verdict=verdict,
+                reason=reason,
                 rounds=found.rounds,
                 discarded_calls=rounds.discarded_calls,
             )
         )
     return comparisons
+
+
+def _threads(one: Contestant, plan: RunPlan) -> int:
+    return plan.options.threads if one.prepared.facts.threads is None else one.prepared.facts.threads
 
 
 class Interrupted(KeyboardInterrupt):

@@ -217,7 +217,7 @@ def _method(facts: Facts, plan: RunPlan) -> Method:
         timer_overhead_ns=clock.overhead_ns,
         clock_step_ns=clock.step_ns,
         seed=plan.seed,
-        threads=plan.options.threads,
+        threads=plan.options.threads if facts.threads is None else facts.threads,
         inter_op_threads=plan.options.inter_op_threads,
         loop=facts.loop,
         settings=dict(facts.settings),

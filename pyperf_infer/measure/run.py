@@ -27,7 +27,7 @@ from pyperf_infer.results.schema import Comparison, Document, Result, Subject, u
 from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.system.advice import ResultFacts, advise
 from pyperf_infer.system.environment import collect
-from pyperf_infer.system.memory import is_out_of_memory, memory_limit, resident_bytes
+from pyperf_infer.system.memory import is_out_of_memory, memory_limit
 from pyperf_infer.timing.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pyperf_infer.models.spec import LoadedModel, ModelSource
 
 DONE, BAD_VERDICT = 0, 1
+_IMPORT_MUCH = ("built-in", "config", "timm")  # building on the meta device, as `info` does, imports what loading needs
 
 
 class Run:
@@ -118,8 +119,10 @@ class Run:
     def _run_model(self, source: ModelSource, backends: list[Backend]) -> None:
         plan, observer = self.plan, self._around.observer
         observer.stage(f"{source.name}: loading")
-        resident = resident_bytes()
         try:
+            if source.source in _IMPORT_MUCH:
+                with self.phases.timed("import for loading"):
+                    source.info()  # so that the first model's load time is not that of a thousand modules
             with self.phases.timed("load model"), memory_limit(), Stopwatch() as load:
                 model = source.load(seed=plan.seed, weights=plan.weights, shapes=plan.shapes or None)
         except PyperfInferError as error:
@@ -128,7 +131,7 @@ class Run:
             if not is_out_of_memory(error):
                 raise
             return self._fail_unloaded(source, backends, OutOfMemoryError(f"{source.name} does not fit in memory"))
-        loaded = Loaded(seconds=load.ns / 1e9, resident_bytes=max(0, resident_bytes() - resident))
+        loaded = Loaded(seconds=load.ns / 1e9, module_bytes=_bytes_of(model))
         takers = [one for one in backends if one.accepts(model)]
         if plan.backends:
             self._refuse(model, [one for one in backends if one not in takers])
@@ -243,6 +246,15 @@ class Run:
         assert one.samples is not None  # noqa: S101  time_alone returned
         self._keep(result, one.samples.ns)
         result.warnings = advise(ResultFacts.of(result), self._around.environment, result.activity, self.plan.flags)
+        if result.method.threads != self.plan.options.threads:
+            result.warnings.append(
+                Notice(
+                    code="threads_changed",
+                    message=f"{self.plan.options.threads} threads were asked for, and the model's own code set "
+                    f"{result.method.threads}.",
+                    remedy="Take torch.set_num_threads out of the model; --threads sets it for both backends.",
+                )
+            )
 
     def _failure(self, case: Case, backend: str, error: Exception) -> Result:
         self._around.observer.failed(error)
@@ -284,6 +296,12 @@ class Run:
 
     def _keep(self, result: Result, samples: NDArray[np.int64] | None = None) -> None:
         self._rows.append((result, samples))
+
+
+def _bytes_of(model: LoadedModel) -> int:
+    if model.module is None:
+        return 0
+    return sum(tensor.nbytes for tensor in (*model.module.parameters(), *model.module.buffers()))
 
 
 def _first_line(error: Exception) -> str:

@@ -82,7 +82,9 @@ def _unfinished(facts: ResultFacts, flags: Flags) -> Iterator[Notice]:
         return
     took = facts.measured_duration_s or stop.max_duration_s
     if latency is None or latency.p50_interval_ms is None or latency.p50_ms <= 0:
-        reached, remedy = "has too few samples for an interval", _longer(2 * took, stop, flags)
+        count = latency.count if latency is not None else 1
+        needed = took * max(2.0, 1.2 * stop.min_iterations / count)
+        reached, remedy = "has too few samples for an interval", _longer(needed, stop, flags)
     else:
         low, high = latency.p50_interval_ms
         width = (high - low) / 2 / latency.p50_ms
@@ -114,8 +116,8 @@ def _unsteady(facts: ResultFacts, flags: Flags) -> Iterator[Notice]:
     warmup = facts.warmup
     if warmup is None or warmup.steady or warmup.budget_ms <= 0:
         return
-    budget = min(LONGEST_SUGGESTED_WARMUP_MS, 4 * warmup.budget_ms)
-    if "--warmup-ms" in flags and budget > warmup.budget_ms:
+    budget = min(LONGEST_SUGGESTED_WARMUP_MS, 4 * max(warmup.budget_ms, warmup.duration_ms))
+    if "--warmup-ms" in flags and budget > max(warmup.budget_ms, warmup.duration_ms):
         remedy = f"Warm up longer: --warmup-ms {budget:.0f}"
     else:
         remedy = "Look for what changes meanwhile: other load, a clock that heats up or down, a model that caches."

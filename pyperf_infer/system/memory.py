@@ -112,11 +112,6 @@ def memory_limit() -> Iterator[int | None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process now; its peak so far where the system does not tell."""
-    return read_kib(Path("/proc/self/status"), "VmRSS") or _peak_since_start_bytes()
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of Python, torch or ONNX Runtime means that an allocation failed."""
     from pyperf_infer.errors import OutOfMemoryError

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pyperf_infer import _core
+from pyperf_infer.errors import UsageError
 from pyperf_infer.statistics.estimate import CONFIDENCE
 from pyperf_infer.timing.samples import Samples, clock_properties
 from pyperf_infer.timing.target import Measurable, Mode, Progress, as_target, garbage_collection, to_ns
@@ -61,6 +62,8 @@ class Measurement:
         Raises:
             What the target raises; the samples until then stay in `samples`.
         """
+        if len(self._samples):
+            raise UsageError("a Measurement runs once; make another")
         self._begin_ns = _core.now_ns()
         try:
             self._outcome = _core.measure(self.target, self._plan, self._samples, mode=self.mode, progress=progress)
