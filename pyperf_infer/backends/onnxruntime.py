@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import weakref
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -32,19 +33,21 @@ class OnnxRuntime:
     def __init__(self, options: BackendOptions) -> None:
         self._options = options
         self._provider = provider_named(options.provider)
-        self._files: dict[int, _OnnxFile] = {}
+        self._converted: tuple[weakref.ref[LoadedModel], _OnnxFile] | None = None  # the model at hand; one at a time
         self._folders: list[tempfile.TemporaryDirectory[str]] = []  # removed with this object
 
     def accepts(self, model: LoadedModel) -> bool:  # noqa: ARG002
         return True
 
     def convert(self, model: LoadedModel, shapes: Mapping[str, tuple[int, ...]]) -> float | None:
+        if self._file_of(model) is not None:
+            return None  # for another batch size: what is exported leaves the batch open
         if model.onnx_path is not None:
-            self._files[id(model)] = _OnnxFile(model.onnx_path, {})
+            self._converted = weakref.ref(model), _OnnxFile(model.onnx_path, {})
             return None
         with Stopwatch() as watch:
             file, made_now = self._export(model, shapes)
-        self._files[id(model)] = file
+        self._converted = weakref.ref(model), file
         if not made_now:
             return None
         model.has_run = True  # the exporter calls it
@@ -64,8 +67,13 @@ class OnnxRuntime:
         export = cached_export(model, opset=self._options.opset, shapes=shapes)
         return _OnnxFile(export.path, {"opset": export.opset, "export_cached": export.hit}), not export.hit
 
+    def _file_of(self, model: LoadedModel) -> _OnnxFile | None:
+        if self._converted is None or self._converted[0]() is not model:
+            return None
+        return self._converted[1]
+
     def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> PreparedSession:
-        file = self._files.get(id(model))
+        file = self._file_of(model)
         if file is None:
             raise InputError(f"{model.name} has not been converted to ONNX")
         try:

@@ -55,7 +55,7 @@ def test_every_bad_file_has_a_row_that_says_why_and_the_good_one_is_measured(tmp
     models = [f"{name}.onnx" for name in BAD]
     done = run_command("run", *models, "good.onnx", *QUICK, "--results-format", "json", cwd=tmp_path, code=3)
     document = done.document
-    assert document.status == "complete"
+    assert document.status == "failed"
     for name, (_, said) in BAD.items():
         error = _row_of(document.results, f"{name}.onnx").error
         assert error is not None, name

@@ -111,7 +111,7 @@ def test_models_and_batches_on_both_backends(folder: Path) -> None:
     run_command(*arguments, "--results-file", "again.json", cwd=folder)
     again = read_document(folder / "again.json")
     assert [row.subject.weights for row in again.results] == [row.subject.weights for row in first.results]
-    assert again.results[1].method.settings["export_cached"] is True
+    assert again.results[1].method.settings["export_cached"] is False  # the Python behind a factory may have changed
     other = run_command("run", "own:make", "--backend", "torch", "--seed", "7", *QUICK, *JSON, cwd=folder).document
     assert other.results[0].subject.weights != first.results[0].subject.weights
 

@@ -154,7 +154,7 @@ TEST(order_statistics, nonsense_is_refused) {
   CHECK(!quantile_ranks(0, 0.5, 0.95));
 }
 
-TEST(order_statistics, independent_samples_are_not_called_dependent) {
+TEST(order_statistics, independent_samples_are_hardly_widened) {
   int widened = 0;
   double greatest = 1.0;
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
