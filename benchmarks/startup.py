@@ -24,7 +24,8 @@ def wall_ms(command: Sequence[str]) -> float:
 
 
 def imported(module: str) -> list[str]:
-    return [sys.executable, "-c", f"import {module}"]
+    # -P: in the root of a clone the source folder would hide the installed package.
+    return [sys.executable, "-P", "-c", f"import {module}"]
 
 
 def medians(rounds: Sequence[tuple[float, ...]]) -> list[float]:
