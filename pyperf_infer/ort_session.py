@@ -62,6 +62,9 @@ def find_library() -> Path:
 class OnnxSession:
     """A model loaded by ONNX Runtime, with its inputs and outputs bound to memory that stays.
 
+    External data outside of the model's folder is ONNX Runtime's to refuse here; versions of 2024 and 2025 read it.
+    `pyperf-infer run` refuses it with any.
+
     A target for `timers.measure` and `timers.compare`, which run it without Python. Inputs are copied in when they are
     bound; outputs are written to the same memory in every run.
 
