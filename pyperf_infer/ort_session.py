@@ -62,7 +62,7 @@ def find_library() -> Path:
 class OnnxSession:
     """A model loaded by ONNX Runtime, with its inputs and outputs bound to memory that stays.
 
-    External data outside of the model's folder is ONNX Runtime's to refuse here; versions of 2024 and 2025 read it.
+    External data outside of the model's folder is ONNX Runtime's to refuse here; 1.20 and 1.23 were seen to read it.
     `pyperf-infer run` refuses it with any.
 
     A target for `timers.measure` and `timers.compare`, which run it without Python. Inputs are copied in when they are
