@@ -148,7 +148,7 @@ def test_a_hundred_thousand_calls_leak_no_memory() -> None:
     _core.run_batch(target, _core.Samples(), 100_000)
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert grown < 10_000
+    assert grown < 100_000  # a leaked list a call would be over 10 MB
 
 
 def test_what_is_no_callable_is_refused_by_type() -> None:

@@ -74,9 +74,12 @@ def test_views_do_not_leak() -> None:
     tracemalloc.start()
     for _ in range(100):
         _ = samples.ns
+    gc.collect()
     before = tracemalloc.get_traced_memory()[0]
     for _ in range(2_000):
         _ = samples.ns
+    gc.collect()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert grown < 2_000
+    # 2,000 views would take over 200,000 bytes; what other threads of the tests allocate meanwhile is far less.
+    assert grown < 50_000

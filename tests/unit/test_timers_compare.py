@@ -35,7 +35,7 @@ def test_a_comparison_has_both_alone_and_their_ratio() -> None:
 
 
 def test_enough_rounds_give_an_interval() -> None:
-    found = timers.compare(_busy, _busy, max_duration=3.0, ci=0.5)
+    found = timers.compare(_busy, _busy, max_duration=12.0, ci=0.5)  # ends after 8 rounds, some 3 s
     assert found.rounds >= 6
     assert found.interval is not None
     assert found.interval[0] <= found.ratio <= found.interval[1]
