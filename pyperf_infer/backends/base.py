@@ -45,7 +45,7 @@ class Facts:
     first_inference_ms: float
     first_inference_warm: bool = False
     providers: NodeAssignment | None = None
-    log: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()  # what the backend warned of while loading
     threads: int | None = None  # in use after the first run; None where that cannot be asked
 
 

@@ -246,6 +246,14 @@ class Run:
         assert one.samples is not None  # noqa: S101  time_alone returned
         self._keep(result, one.samples.ns)
         result.warnings = advise(ResultFacts.of(result), self._around.environment, result.activity, self.plan.flags)
+        result.warnings += [
+            Notice(
+                code="backend_log",
+                message=f"{one.name} said while loading: {_first_line(line)}",
+                remedy="Look it up in the backend's documentation; it may mean slower kernels or an ignored option.",
+            )
+            for line in dict.fromkeys(one.prepared.facts.log)
+        ]
         if result.method.threads != self.plan.options.threads:
             result.warnings.append(
                 Notice(
@@ -304,5 +312,5 @@ def _bytes_of(model: LoadedModel) -> int:
     return sum(tensor.nbytes for tensor in (*model.module.parameters(), *model.module.buffers()))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
+def _first_line(text: object) -> str:
+    return str(text).strip().split("\n", 1)[0]

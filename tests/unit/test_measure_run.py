@@ -30,7 +30,14 @@ def _nothing(_: int) -> None:
 class Prepared:
     def __init__(self, backend: FakeBackend, inputs: Mapping[str, Array]) -> None:
         self.facts = Facts(
-            backend=backend.name, provider=None, loop="native", settings={}, load_s=0.1, first_inference_ms=1.0
+            backend=backend.name,
+            provider=None,
+            loop="native",
+            settings={},
+            load_s=0.1,
+            first_inference_ms=1.0,
+            log=backend.log,
+            threads=backend.threads,
         )
         self._backend = backend
         self._inputs = dict(inputs)
@@ -61,6 +68,8 @@ class FakeBackend:
         self.on_call = on_call
         self.factor = factor
         self.closed = 0
+        self.log: tuple[str, ...] = ()
+        self.threads: int | None = None
 
     def accepts(self, model: LoadedModel) -> bool:
         return True
@@ -330,3 +339,23 @@ def test_unknown_models_and_backends_are_refused_before_anything_is_measured(tmp
         with pytest.raises(kind):
             job.execute()
         assert job.results == []
+
+
+def test_what_a_backend_warned_of_while_loading_is_a_warning_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = FakeBackend("onnxruntime")
+    backend.log = ("ignored an option\nmore of it", "ignored an option\nmore of it")
+    (row,) = executed(monkeypatch, backend).results
+    (said,) = [one.message for one in row.warnings if one.code == "backend_log"]
+    assert said == "onnxruntime said while loading: ignored an option"
+
+
+def test_threads_that_the_model_itself_set_are_told_and_leave_the_verdict_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = FakeBackend("torch"), FakeBackend("onnxruntime")
+    one.threads = 3
+    job = executed(monkeypatch, one, other)
+    first, second = job.results
+    assert (first.method.threads, second.method.threads) == (3, 1)
+    assert "threads_changed" in [warning.code for warning in first.warnings]
+    assert "threads_changed" not in [warning.code for warning in second.warnings]
+    (comparison,) = job.document("complete").comparisons
+    assert (comparison.verdict, comparison.reason) == ("undecided", "torch ran 3 threads and onnxruntime 1")
