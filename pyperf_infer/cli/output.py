@@ -14,6 +14,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from pyperf_infer.cli.parameters import apply_options
 from pyperf_infer.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -25,27 +26,25 @@ Arrays = Sequence[NDArray[np.int64] | None]
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the flags to a command."""
-    for option in reversed(
-        (
-            click.option(
-                "--results-file",
-                type=click.Path(path_type=Path),
-                help="Also write the results to this file; whether that works is tried before anything is measured.",
-            ),
-            click.option(
-                "--results-format",
-                type=click.Choice(["json", "csv", "markdown"]),
-                help="Of --results-file (default json); without a file, print this instead of the table.",
-            ),
-            click.option(
-                "--export-samples",
-                type=click.Path(path_type=Path),
-                help="Write every sample, in nanoseconds, to this CSV file.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+    options = (
+        click.option(
+            "--results-file",
+            type=click.Path(path_type=Path),
+            help="Also write the results to this file; whether that works is tried before anything is measured.",
+        ),
+        click.option(
+            "--results-format",
+            type=click.Choice(["json", "csv", "markdown"]),
+            help="Of --results-file (default json); without a file, print this instead of the table.",
+        ),
+        click.option(
+            "--export-samples",
+            type=click.Path(path_type=Path),
+            help="Write every sample, in nanoseconds, to this CSV file.",
+        ),
+    )
+    decorated: Callable[..., Any] = apply_options(options, command)
+    return decorated
 
 
 @dataclass(frozen=True)

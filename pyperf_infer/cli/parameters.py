@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -27,6 +27,13 @@ class Parsed(click.ParamType[Any]):
             return self._parse(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
+
+
+def apply_options(options: Sequence[Callable[[Any], Any]], command: Any) -> Any:
+    """Decorates a command with click options, so that its help lists them in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def key_value(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import click
 
 from pyperf_infer.cli.interrupts import INTERRUPTS
 from pyperf_infer.cli.output import Output, output_options, save_rescue
-from pyperf_infer.cli.parameters import Parsed, cpu_list, key_value, milliseconds, seconds, tolerance
+from pyperf_infer.cli.parameters import Parsed, apply_options, cpu_list, key_value, milliseconds, seconds, tolerance
 from pyperf_infer.errors import BackendError, InputError, UsageError
 from pyperf_infer.units import parse_percent, parse_percentiles
 
@@ -75,7 +75,7 @@ def _model_options(command: Any) -> Any:
             help="Of weights, inputs and order.",
         ),
     )
-    return _apply(options, command)
+    return apply_options(options, command)
 
 
 def _measuring_options(command: Any) -> Any:
@@ -135,7 +135,7 @@ def _measuring_options(command: Any) -> Any:
             "--retry/--no-retry", default=True, show_default=True, help="Halve a batch that does not fit in memory."
         ),
     )
-    return _apply(options, command)
+    return apply_options(options, command)
 
 
 def _runtime_options(command: Any) -> Any:
@@ -173,13 +173,7 @@ def _runtime_options(command: Any) -> Any:
         click.option("--opset", type=click.IntRange(7, 99), help="Of the ONNX export. [default: the exporter's]"),
         click.option("--allow-cpu-fallback", is_flag=True, help="Time it although nodes fall off the asked provider."),
     )
-    return _apply(options, command)
-
-
-def _apply(options: tuple[Any, ...], command: Any) -> Any:
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return apply_options(options, command)
 
 
 @click.command()
