@@ -3,6 +3,8 @@
 #include <pybind11/stl.h>
 
 #include "bindings/bindings.hpp"
+#include "bindings/modes.hpp"
+#include "core/cache_flush.hpp"
 #include "core/error.hpp"
 #include "core/measure.hpp"
 #include "core/warmup.hpp"
@@ -24,22 +26,29 @@ const char* name_of(Phase phase) {
   return "unknown";
 }
 
-Mode mode_named(const std::string& name) {
-  if (name == "latency") return Mode::kLatency;
-  if (name == "throughput") return Mode::kThroughput;
-  throw UsageError("mode '" + name + "' is unknown; it can be latency or throughput");
-}
-
 // No copy: a read-only view of what is measured so far, which the array keeps alive.
-py::array_t<std::int64_t> as_array(const SampleBuffer& samples) {
+py::array_t<std::int64_t> as_array(const SampleBuffer& samples, std::size_t column) {
   using Snapshot = decltype(samples.snapshot());
-  auto snapshot = std::make_unique<Snapshot>(samples.snapshot());
+  auto snapshot = std::make_unique<Snapshot>(samples.snapshot(column));
   const auto& view = **snapshot;
   const py::capsule keeper(snapshot.get(), [](void* kept) { delete static_cast<Snapshot*>(kept); });
   py::array_t<std::int64_t> array(static_cast<py::ssize_t>(view.size()), view.data(), keeper);
   snapshot.release();
   array.attr("flags").attr("writeable") = false;
   return array;
+}
+
+py::array_t<std::int64_t> column_named(const SampleBuffer& samples, const std::string& name) {
+  for (std::size_t i = 0; i < samples.quantities.size(); ++i) {
+    if (name == name_of(samples.quantities[i])) return as_array(samples, i);
+  }
+  throw UsageError("these samples hold no '" + name + "'");
+}
+
+// Samples that have been written to keep the names of what was written.
+void name_columns(SampleBuffer& samples, Runner& runner, Mode mode) {
+  const auto quantities = runner.quantities(mode);
+  if (samples.count() == 0) samples.quantities.assign(quantities.begin(), quantities.end());
 }
 
 }  // namespace
@@ -60,7 +69,24 @@ void bind_measure(py::module_& module) {
   py::class_<SampleBuffer, std::shared_ptr<SampleBuffer>>(module, "Samples")
       .def(py::init<>())
       .def("__len__", [](const SampleBuffer& samples) { return samples.snapshot()->size(); })
-      .def_property_readonly("ns", &as_array);
+      .def_property_readonly("ns", [](const SampleBuffer& samples) { return as_array(samples, 0); })
+      .def_property_readonly("columns",
+                             [](const SampleBuffer& samples) {
+                               std::vector<std::string> names;
+                               for (const auto quantity : samples.quantities) names.emplace_back(name_of(quantity));
+                               return names;
+                             })
+      .def("column", &column_named, py::arg("name"));
+  py::class_<CacheFlush, std::shared_ptr<CacheFlush>>(module, "CacheFlush")
+      .def(py::init([](const std::vector<std::pair<int, std::size_t>>& shares) {
+             std::vector<CacheFlush::Share> places;
+             for (const auto& [cpu, bytes] : shares) places.push_back({cpu, bytes});
+             const py::gil_scoped_release release;
+             return std::make_shared<CacheFlush>(std::move(places));
+           }),
+           py::arg("shares"))
+      .def_property_readonly("bytes", &CacheFlush::bytes)
+      .def("flush", &CacheFlush::flush, py::call_guard<py::gil_scoped_release>());
 
   py::class_<WarmupOutcome>(module, "WarmupOutcome")
       .def_readonly("calls", &WarmupOutcome::calls)
@@ -107,22 +133,25 @@ void bind_measure(py::module_& module) {
   module.def(
       "measure",
       [](Target& target, const StopPlan& plan, SampleBuffer& samples, const std::string& mode,
-         ProgressFunction progress) {
+         const std::shared_ptr<CacheFlush>& flush, ProgressFunction progress) {
         const Mode chosen = mode_named(mode);
         const OneUser::Hold hold_target(target);
         const OneUser::Hold hold_samples(samples);
+        name_columns(samples, target.runner(), chosen);
+        target.runner().flush_with(flush.get());
         PythonCheckpoint checkpoint(std::move(progress));
         const py::gil_scoped_release release;
         return measure(target.runner(), chosen, plan, samples, checkpoint);
       },
       py::arg("target"), py::arg("plan"), py::arg("samples"), py::kw_only(), py::arg("mode") = "latency",
-      py::arg("progress") = py::none());
+      py::arg("flush") = py::none(), py::arg("progress") = py::none());
   // One batch and nothing around it, to look at the loop itself.
   module.def(
       "run_batch",
       [](Target& target, SampleBuffer& samples, std::int64_t calls) {
         const OneUser::Hold hold_target(target);
         const OneUser::Hold hold_samples(samples);
+        name_columns(samples, target.runner(), Mode::kLatency);
         const py::gil_scoped_release release;
         run_batch(target.runner(), Mode::kLatency, calls, samples);
       },

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <pybind11/stl.h>
+
 #include "bindings/bindings.hpp"
+#include "bindings/callable.hpp"
+#include "bindings/modes.hpp"
 
 namespace pyperf::bindings {
 namespace {
@@ -21,57 +25,44 @@ class NoopTarget final : public Target {
   LoopOver<Noop> runner_{noop_};
 };
 
-// A Python callable without arguments. The result is kept until the window has closed: freeing a large tensor is no
-// part of the work.
-class Callable {
+// A Python callable whose work is done when it returns.
+class HostCall {
  public:
   static constexpr bool kNeedsPython = true;
+  using BatchScope = GilScope;
 
-  // Taken once a batch, not once a call.
-  class BatchScope {
-   public:
-    explicit BatchScope(Callable&) {}
-
-   private:
-    py::gil_scoped_acquire gil_;
-  };
-
-  explicit Callable(TargetFunction function) : function_(std::move(function)) {}
-
-  void submit() {
-    result_ = PyObject_Vectorcall(function_.ptr(), nullptr, 0, nullptr);
-    if (result_ == nullptr) [[unlikely]]
-      throw py::error_already_set();
-  }
+  explicit HostCall(TargetFunction function) : callable_(std::move(function)) {}
+  void submit() { callable_.call(); }
   void wait() {}
-  void settle() { Py_CLEAR(result_); }
+  void settle() { callable_.forget(); }
 
  private:
-  TargetFunction function_;
-  PyObject* result_ = nullptr;
+  Callable callable_;
 };
 
 class CallableTarget final : public Target {
  public:
-  explicit CallableTarget(TargetFunction function) : callable_(checked(std::move(function))) {}
+  explicit CallableTarget(TargetFunction function) : call_(std::move(function)) {}
   Runner& runner() override { return runner_; }
 
  private:
-  static TargetFunction checked(TargetFunction function) {
-    if (PyCallable_Check(function.ptr())) return function;
-    throw py::type_error("a target is a callable without arguments, and this is a " +
-                         py::str(py::type::of(function).attr("__name__")).cast<std::string>());
-  }
-
-  Callable callable_;
-  LoopOver<Callable> runner_{callable_};
+  HostCall call_;
+  LoopOver<HostCall> runner_{call_};
 };
 
 }  // namespace
 
 void bind_targets(py::module_& module) {
   py::class_<Target, std::shared_ptr<Target>>(module, "Target")
-      .def_property_readonly("needs_python", [](Target& target) { return target.runner().needs_python(); });
+      .def_property_readonly("needs_python", [](Target& target) { return target.runner().needs_python(); })
+      .def(
+          "quantities",
+          [](Target& target, const std::string& mode) {
+            std::vector<std::string> names;
+            for (const auto quantity : target.runner().quantities(mode_named(mode))) names.emplace_back(name_of(quantity));
+            return names;
+          },
+          py::arg("mode"));
   py::class_<NoopTarget, Target, std::shared_ptr<NoopTarget>>(module, "NoopTarget").def(py::init<>());
   py::class_<CallableTarget, Target, std::shared_ptr<CallableTarget>>(module, "CallableTarget")
       .def(py::init<TargetFunction>(), py::arg("function"));

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <vector>
 
 #include "bindings/callables.hpp"
 #include "core/checkpoint.hpp"
@@ -47,7 +48,11 @@ class Target : public OneUser {
   virtual Runner& runner() = 0;
 };
 
-class SampleBuffer final : public Samples, public OneUser {};
+// Samples, and the names of their columns once there are any.
+class SampleBuffer final : public Samples, public OneUser {
+ public:
+  std::vector<Quantity> quantities;
+};
 
 // Lets Ctrl-C and a progress callback in, at most ten times a second. The GIL is not held when the loop calls it.
 // Throws what they raise.
@@ -64,6 +69,8 @@ class PythonCheckpoint final : public Checkpoint {
 void bind_activity(py::module_& module);
 void bind_clock(py::module_& module);
 void bind_errors(py::module_& module);
+void bind_gpu(py::module_& module);
+void bind_gpu_targets(py::module_& module);
 void bind_measure(py::module_& module);
 void bind_ort(py::module_& module);
 void bind_schedule(py::module_& module);

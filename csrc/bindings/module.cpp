@@ -3,7 +3,7 @@
 
 PYBIND11_MODULE(_core, module) {
   using namespace pyperf::bindings;
-  module.doc() = "Native core of pyperf_infer: clock, loop, stop rule, schedule, ONNX Runtime. Not a public API.";
+  module.doc() = "Native core of pyperf_infer: clock, loop, stop rule, schedule, GPU, ONNX Runtime. Not a public API.";
   bind_errors(module);
   bind_clock(module);
   bind_activity(module);
@@ -11,5 +11,7 @@ PYBIND11_MODULE(_core, module) {
   bind_targets(module);
   bind_measure(module);
   bind_schedule(module);
+  bind_gpu(module);
+  bind_gpu_targets(module);
   bind_ort(module);
 }

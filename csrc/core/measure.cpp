@@ -10,11 +10,21 @@ namespace pyperf {
 
 std::int64_t run_batch(Runner& runner, Mode mode, std::int64_t calls, Samples& samples) {
   if (calls < 1) throw UsageError("a batch has at least one call");
-  const auto room = samples.prepare(calls);
+  const auto room = samples.prepare(calls, runner.quantities(mode).size());
   std::int64_t done = 0;
   const std::int64_t begin_ns = runner.now_ns();
   try {
-    mode == Mode::kLatency ? runner.latency(room, done) : runner.throughput(room, done);
+    switch (mode) {
+      case Mode::kLatency:
+        runner.latency(room, done);
+        break;
+      case Mode::kThroughput:
+        runner.throughput(room, done);
+        break;
+      case Mode::kCold:
+        runner.cold(room, done);
+        break;
+    }
   } catch (...) {
     samples.commit(done);
     throw;
@@ -43,7 +53,7 @@ MeasureOutcome measure(Runner& runner, Mode mode, const StopPlan& plan, Samples&
     const auto stop = rule.observe(measured, elapsed_ns);
     outcome.looks = rule.looks();
     const Progress progress{Phase::kMeasure, static_cast<std::int64_t>(measured.size()), elapsed_ns,
-                            plan.max_duration_ns, measured.back()};
+                            plan.max_duration_ns, measured.empty() ? 0 : measured.back()};
     if (!checkpoint.pass(progress)) {
       outcome.reason = StopReason::kInterrupted;
       return outcome;

@@ -10,10 +10,8 @@
 
 namespace pyperf {
 
-enum class Mode { kLatency, kThroughput };
-
-// One batch, and what it took by the wall, room for its samples not counted. When the target throws, `samples` holds
-// the calls that were finished before.
+// One batch, and what it took by the wall, room for its samples not counted. `samples` can gain fewer than `calls`, see
+// Runner::cold; when the target throws, it holds the calls that were finished before.
 std::int64_t run_batch(Runner& runner, Mode mode, std::int64_t calls, Samples& samples);
 
 struct MeasureOutcome {

@@ -8,23 +8,35 @@
 #include <span>
 #include <vector>
 
+#include "core/error.hpp"
+#include "core/quantity.hpp"
+
 namespace pyperf {
 
-// Durations in nanoseconds, in the order they were measured. Room is made between batches, written once so that its
-// pages are there, and handed to the loop: inside the measured window nothing is allocated and no page is new.
-// One thread fills it; snapshot() is for the others.
+// Durations in nanoseconds, in the order they were measured, one column a quantity. Room is made between batches,
+// written once so that its pages are there, and handed to the loop: inside the measured window nothing is allocated and
+// no page is new. One thread fills it; snapshot() is for the others.
 class Samples {
  public:
-  // Room for `count` more. Moves what is there: call it between batches only.
-  std::span<std::int64_t> prepare(std::int64_t count) {
+  // Room for `count` more of as many quantities as before; the first call says how many. Moves what is there: call it
+  // between batches only.
+  Rows prepare(std::int64_t count, std::size_t columns = 1) {
+    if (count_ > 0 && columns != columns_) {
+      throw UsageError("these samples hold other quantities already; make new ones for another mode or target");
+    }
     const auto needed = count_ + static_cast<std::size_t>(count);
-    if (needed > storage_->size()) {
-      auto larger = std::make_shared<Storage>(std::max(needed, storage_->size() * 2));
-      std::copy_n(storage_->begin(), count_, larger->begin());
+    if (needed > capacity_ || columns != columns_) {
+      const auto capacity = std::max(needed, capacity_ * 2);
+      auto larger = std::make_shared<Storage>(capacity * columns);
+      for (std::size_t column = 0; column < columns && count_ > 0; ++column) {
+        std::copy_n(data() + column * capacity_, count_, larger->data() + column * capacity);
+      }
       const std::lock_guard lock(mutex_);
       storage_ = std::move(larger);
+      capacity_ = capacity;
+      columns_ = columns;
     }
-    return {storage_->data() + count_, static_cast<std::size_t>(count)};
+    return {storage_->data() + count_, static_cast<std::size_t>(count), capacity_};
   }
 
   // The first `count` places that prepare() gave now hold samples.
@@ -34,28 +46,33 @@ class Samples {
   }
 
   std::int64_t count() const { return static_cast<std::int64_t>(count_); }
+  std::size_t columns() const { return columns_; }
 
-  // Good until the next prepare().
-  std::span<const std::int64_t> view(std::int64_t begin = 0) const {
-    return std::span<const std::int64_t>(storage_->data(), count_).subspan(static_cast<std::size_t>(begin));
+  // Of one quantity; good until the next prepare().
+  std::span<const std::int64_t> view(std::int64_t begin = 0, std::size_t column = 0) const {
+    return std::span<const std::int64_t>(data() + column * capacity_, count_).subspan(static_cast<std::size_t>(begin));
   }
 
   // What is committed now, for as long as the caller keeps it: later samples neither move nor change it.
-  std::shared_ptr<const std::span<const std::int64_t>> snapshot() const {
+  std::shared_ptr<const std::span<const std::int64_t>> snapshot(std::size_t column = 0) const {
     struct Kept {
       std::shared_ptr<const Storage> storage;
       std::span<const std::int64_t> view;
     };
     const std::lock_guard lock(mutex_);
-    const auto kept = std::make_shared<const Kept>(Kept{storage_, {storage_->data(), count_}});
+    const auto kept = std::make_shared<const Kept>(Kept{storage_, {data() + column * capacity_, count_}});
     return {kept, &kept->view};
   }
 
  private:
   using Storage = std::vector<std::int64_t>;
 
+  const std::int64_t* data() const { return storage_->data(); }
+
   mutable std::mutex mutex_;  // held for a few instructions, between batches
   std::shared_ptr<Storage> storage_ = std::make_shared<Storage>();
+  std::size_t capacity_ = 0;  // of a column
+  std::size_t columns_ = 1;
   std::size_t count_ = 0;
 };
 

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/cache_flush.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <new>
+#include <utility>
+
+#include "core/error.hpp"
+
+namespace pyperf {
+namespace {
+
+constexpr std::size_t kLineBytes = 64;
+constexpr std::size_t kStride = kLineBytes / sizeof(std::uint64_t);
+
+// Where the kernel does not allow it (a container's mask), the thread runs where it may: still a stream through memory.
+void keep_to(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<std::size_t>(cpu), &set);
+  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+std::vector<CacheFlush::Share> checked(std::vector<CacheFlush::Share> shares) {
+  if (shares.empty()) throw UsageError("there is no processor whose caches to flush");
+  for (const auto& share : shares) {
+    if (share.cpu < 0 || share.cpu >= CPU_SETSIZE) throw UsageError("there is no such processor to flush the cache of");
+    if (share.bytes < kLineBytes) throw UsageError("a flush streams through at least one cache line");
+  }
+  return shares;
+}
+
+}  // namespace
+
+CacheFlush::CacheFlush(std::vector<Share> shares)
+    : shares_(checked(std::move(shares))),
+      begin_(static_cast<std::ptrdiff_t>(shares_.size()) + 1),
+      end_(static_cast<std::ptrdiff_t>(shares_.size()) + 1) {
+  try {
+    for (const auto& share : shares_) {
+      bytes_ += share.bytes;
+      memory_.emplace_back(share.bytes / sizeof(std::uint64_t));
+    }
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemoryError("no memory to flush the caches with: " + std::to_string(bytes_) + " bytes are needed");
+  }
+  threads_.reserve(shares_.size());
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    threads_.emplace_back([this, i] { stream(shares_[i], memory_[i]); });
+  }
+}
+
+CacheFlush::~CacheFlush() {
+  stop_ = true;
+  begin_.arrive_and_wait();
+  for (auto& thread : threads_) thread.join();
+}
+
+void CacheFlush::flush() {
+  begin_.arrive_and_wait();
+  end_.arrive_and_wait();
+}
+
+void CacheFlush::stream(const Share& share, std::vector<std::uint64_t>& memory) {
+  keep_to(share.cpu);
+  for (;;) {
+    begin_.arrive_and_wait();
+    if (stop_) return;
+    for (std::size_t at = 0; at < memory.size(); at += kStride) memory[at] += at;
+    end_.arrive_and_wait();
+  }
+}
+
+}  // namespace pyperf

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gpu/memory.hpp"
+
+#include <utility>
+
+namespace pyperf::gpu {
+
+DeviceBuffer::DeviceBuffer(std::shared_ptr<Context> context, std::size_t bytes)
+    : context_(std::move(context)), bytes_(bytes) {
+  if (bytes_ == 0) return;
+  const Context::Current current(*context_);
+  const CUresult result = context_->driver().cuMemAlloc(&address_, bytes_);
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) {
+    throw OutOfMemoryError("the GPU is out of memory: " + std::to_string(bytes_) + " bytes were asked for, and " +
+                           std::to_string(context_->free_memory_bytes()) + " are free on " + context_->facts().name);
+  }
+  context_->check(result, "cuMemAlloc");
+}
+
+DeviceBuffer::~DeviceBuffer() {
+  if (address_ == 0 || context_->is_lost()) return;
+  try {
+    const Context::Current current(*context_);
+    context_->driver().cuMemFree(address_);
+  } catch (const Error&) {  // the device was lost meanwhile, and its memory with it
+  }
+}
+
+void DeviceBuffer::write(const void* from) {
+  if (bytes_ == 0) return;
+  const Context::Current current(*context_);
+  PYPERF_CUDA(*context_, cuMemcpyHtoD(address_, from, bytes_));
+}
+
+void copy_to_host(const Context& context, void* to, CUdeviceptr from, std::size_t bytes) {
+  if (bytes == 0) return;
+  const Context::Current current(context);
+  PYPERF_CUDA(context, cuMemcpyDtoH(to, from, bytes));
+}
+
+PinnedBuffer::PinnedBuffer(std::shared_ptr<Context> context, std::size_t bytes)
+    : context_(std::move(context)), bytes_(bytes) {
+  if (bytes_ == 0) return;
+  const Context::Current current(*context_);
+  PYPERF_CUDA(*context_, cuMemHostAlloc(&data_, bytes_, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP));
+}
+
+PinnedBuffer::~PinnedBuffer() {
+  if (data_ == nullptr || context_->is_lost()) return;
+  try {
+    const Context::Current current(*context_);
+    context_->driver().cuMemFreeHost(data_);
+  } catch (const Error&) {  // as above
+  }
+}
+
+CUdeviceptr PinnedBuffer::device_address() const {
+  const Context::Current current(*context_);
+  CUdeviceptr address = 0;
+  PYPERF_CUDA(*context_, cuMemHostGetDevicePointer(&address, data_, 0));
+  return address;
+}
+
+}  // namespace pyperf::gpu

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gpu/stream_runner.hpp"
+
+#include "core/error.hpp"
+
+namespace pyperf::gpu {
+
+void check(const StreamPlan& plan) {
+  if (plan.timeout_ns <= 0 || plan.gate_timeout_ns <= 0) throw UsageError("a timeout is longer than 0");
+  if (plan.gate_timeout_ns >= plan.timeout_ns) {
+    throw UsageError("the gate's timeout is shorter than that of a call: what waits behind the gate is no hang");
+  }
+  if (plan.in_flight < 1) throw UsageError("at least one call is in flight");
+}
+
+const char* name_of(Asynchrony asynchrony) {
+  switch (asynchrony) {
+    case Asynchrony::kUnknown:
+      return "unknown";
+    case Asynchrony::kProved:
+      return "proved";
+    case Asynchrony::kSynchronises:
+      return "sync_inside_submit";
+  }
+  return "unknown";
+}
+
+}  // namespace pyperf::gpu

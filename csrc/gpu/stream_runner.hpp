@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/loop.hpp"
+#include "gpu/waiting.hpp"
+
+namespace pyperf::gpu {
+
+struct StreamPlan {
+  Wait wait = Wait::kSpin;
+  bool include_transfers = false;  // copy inputs in and outputs out with every call
+  bool gate = true;                // hold the launch back in mode cold, where the target allows it
+  std::int64_t timeout_ns = 120'000'000'000;    // of one call, after which the device is taken to hang
+  std::int64_t gate_timeout_ns = 500'000'000;  // after which the watchdog opens the gate
+  std::int64_t in_flight = 16;                  // calls queued on each stream in mode throughput
+};
+
+// Throws UsageError.
+void check(const StreamPlan& plan);
+
+// Whether submit returns before the work is done.
+enum class Asynchrony { kUnknown, kProved, kSynchronises };
+
+const char* name_of(Asynchrony asynchrony);
+
+// A runner whose work lies on streams of a GPU.
+class StreamRunner : public Runner {
+ public:
+  // Finds out whether submit returns before the work is done, by submitting behind a closed gate: nothing can then have
+  // been waited for. To be called after the first runs, which may load modules and allocate. Runs at most three calls.
+  virtual Asynchrony probe_asynchrony() = 0;
+
+  Asynchrony asynchrony() const { return asynchrony_; }
+  const std::string& asynchrony_evidence() const { return evidence_; }
+
+  // Of mode cold: whether launches are held back, and why not ("" where they are).
+  bool is_gated() const { return gated_; }
+  const std::string& gate_reason() const { return gate_reason_; }
+  std::int64_t gate_timeouts() const { return gate_timeouts_; }  // samples thrown away, so far
+  std::int64_t flush_bytes() const { return flush_bytes_; }      // 0 before the first cold sample
+
+ protected:
+  Asynchrony asynchrony_ = Asynchrony::kUnknown;
+  std::string evidence_ = "not looked at";
+  bool gated_ = false;
+  std::string gate_reason_ = "no cold sample was taken";
+  std::int64_t gate_timeouts_ = 0;
+  std::int64_t flush_bytes_ = 0;
+};
+
+}  // namespace pyperf::gpu
