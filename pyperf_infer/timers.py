@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Low-level timers: what a custom script imports.
 
-Samples are int64 nanoseconds of `std::chrono::steady_clock`, one call a sample. Importing this module imports neither
-torch nor onnxruntime nor onnx.
+Samples are int64 nanoseconds, one call a sample: of `std::chrono::steady_clock`, and of the device's own clock for what
+is measured on a GPU. Importing this module imports neither torch nor onnxruntime nor onnx, and needs no GPU.
 
 >>> from pyperf_infer import timers
 >>> samples = timers.measure(lambda: sum(range(1000)), duration=0.1, max_duration=0.2)
@@ -14,8 +14,22 @@ from __future__ import annotations
 
 from pyperf_infer.ort_session import OnnxSession
 from pyperf_infer.timing.comparison import Comparison, compare
+from pyperf_infer.timing.cuda import CudaStream, EventTimer, cuda_graph, gpu_count, on_stream
 from pyperf_infer.timing.measurement import Measurement, measure
 from pyperf_infer.timing.samples import Samples
 from pyperf_infer.timing.stopwatch import Stopwatch
 
-__all__ = ["Comparison", "Measurement", "OnnxSession", "Samples", "Stopwatch", "compare", "measure"]
+__all__ = [
+    "Comparison",
+    "CudaStream",
+    "EventTimer",
+    "Measurement",
+    "OnnxSession",
+    "Samples",
+    "Stopwatch",
+    "compare",
+    "cuda_graph",
+    "gpu_count",
+    "measure",
+    "on_stream",
+]

@@ -6,7 +6,6 @@
 #include "bindings/gpu_objects.hpp"
 #include "core/error.hpp"
 #include "gpu/event.hpp"
-#include "gpu/overhead.hpp"
 #include "gpu/waiting.hpp"
 
 namespace pyperf::bindings {
@@ -157,14 +156,6 @@ void bind_gpu(py::module_& module) {
       .def_readonly("latency_ns", &gpu::EventOverhead::latency_ns)
       .def_readonly("span_ns", &gpu::EventOverhead::span_ns)
       .def_readonly("step_ns", &gpu::EventOverhead::step_ns);
-  module.def(
-      "measure_event_overhead",
-      [](const GpuStream& stream, const std::string& wait) {
-        const gpu::Wait chosen = wait_named(wait);
-        const py::gil_scoped_release release;
-        return gpu::measure_event_overhead(stream.view(), chosen);
-      },
-      py::arg("stream"), py::arg("wait") = "spin");
   py::class_<gpu::StreamPlan>(module, "StreamPlan")
       .def(py::init([](const std::string& wait, bool include_transfers, bool gate, std::int64_t timeout_ns,
                        std::int64_t gate_timeout_ns, std::int64_t in_flight) {

@@ -133,6 +133,12 @@ void bind_gpu_targets(py::module_& module) {
              const py::gil_scoped_release release;
              return name_of(target.stream_runner().probe_asynchrony());
            })
+      .def("measure_overhead",
+           [](StreamTarget& target) {
+             const OneUser::Hold hold(target);
+             const py::gil_scoped_release release;
+             return target.stream_runner().measure_overhead();
+           })
       .def_property_readonly("asynchrony",
                              [](StreamTarget& target) { return name_of(target.stream_runner().asynchrony()); })
       .def_property_readonly("asynchrony_evidence",

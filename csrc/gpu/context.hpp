@@ -78,6 +78,17 @@ class Context {
     const Context& context_;
   };
 
+  // For destructors: calls `free` with the context current, unless the device is lost. What fails is lost with it.
+  template <class Free>
+  void release(Free free) const noexcept {
+    if (is_lost()) return;
+    try {
+      const Current current(*this);
+      free(driver_);
+    } catch (const Error&) {
+    }
+  }
+
  private:
   const Driver& driver_;
   DeviceFacts facts_;

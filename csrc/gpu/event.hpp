@@ -18,7 +18,7 @@ class Event {
     PYPERF_CUDA(*context_, cuEventCreate(&event_, flags));
   }
   ~Event() {
-    if (!context_->is_lost()) context_->driver().cuEventDestroy(event_);
+    context_->release([this](const Driver& driver) { driver.cuEventDestroy(event_); });
   }
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;

@@ -18,12 +18,8 @@ DeviceBuffer::DeviceBuffer(std::shared_ptr<Context> context, std::size_t bytes)
 }
 
 DeviceBuffer::~DeviceBuffer() {
-  if (address_ == 0 || context_->is_lost()) return;
-  try {
-    const Context::Current current(*context_);
-    context_->driver().cuMemFree(address_);
-  } catch (const Error&) {  // the device was lost meanwhile, and its memory with it
-  }
+  if (address_ == 0) return;
+  context_->release([this](const Driver& driver) { driver.cuMemFree(address_); });
 }
 
 void DeviceBuffer::write(const void* from) {
@@ -46,12 +42,8 @@ PinnedBuffer::PinnedBuffer(std::shared_ptr<Context> context, std::size_t bytes)
 }
 
 PinnedBuffer::~PinnedBuffer() {
-  if (data_ == nullptr || context_->is_lost()) return;
-  try {
-    const Context::Current current(*context_);
-    context_->driver().cuMemFreeHost(data_);
-  } catch (const Error&) {  // as above
-  }
+  if (data_ == nullptr) return;
+  context_->release([this](const Driver& driver) { driver.cuMemFreeHost(data_); });
 }
 
 CUdeviceptr PinnedBuffer::device_address() const {

@@ -34,8 +34,7 @@ class OwnedStream {
  public:
   explicit OwnedStream(std::shared_ptr<Context> context) : view_(make(std::move(context))) {}
   ~OwnedStream() {
-    if (view_.context().is_lost()) return;
-    view_.context().driver().cuStreamDestroy(view_.handle());
+    view_.context().release([this](const Driver& driver) { driver.cuStreamDestroy(view_.handle()); });
   }
   OwnedStream(const OwnedStream&) = delete;
   OwnedStream& operator=(const OwnedStream&) = delete;

@@ -12,6 +12,7 @@
 #include "gpu/event_ring.hpp"
 #include "gpu/gate.hpp"
 #include "gpu/l2_flush.hpp"
+#include "gpu/overhead.hpp"
 #include "gpu/stream_runner.hpp"
 
 // Work on a stream is anything with
@@ -143,6 +144,10 @@ class StreamLoop final : public StreamRunner {
                                                    std::to_string(gate_->timeout_ns() / 1'000'000) +
                                                    " ms while the stream was held back, " + std::to_string(kProbes) +
                                                    " times");
+  }
+
+  EventOverhead measure_overhead() override {
+    return measure_event_overhead(lanes_[0].work->stream(), plan_.wait);
   }
 
   std::int64_t now_ns() const override { return Clock::now_ns(); }

@@ -26,12 +26,22 @@ enum class Asynchrony { kUnknown, kProved, kSynchronises };
 
 const char* name_of(Asynchrony asynchrony);
 
+// What the loop measures of no work at all, on a stream and with a way of waiting; medians of 1,000 samples.
+struct EventOverhead {
+  std::int64_t latency_ns;  // host: from submit until the empty stream is seen done
+  std::int64_t span_ns;     // device: between the two events
+  std::int64_t step_ns;     // the smallest difference between two such spans; 0 where all were alike
+};
+
 // A runner whose work lies on streams of a GPU.
 class StreamRunner : public Runner {
  public:
   // Finds out whether submit returns before the work is done, by submitting behind a closed gate: nothing can then have
   // been waited for. To be called after the first runs, which may load modules and allocate. Runs at most three calls.
   virtual Asynchrony probe_asynchrony() = 0;
+
+  // Of the first stream. Takes some milliseconds.
+  virtual EventOverhead measure_overhead() = 0;
 
   Asynchrony asynchrony() const { return asynchrony_; }
   const std::string& asynchrony_evidence() const { return evidence_; }

@@ -29,8 +29,10 @@ struct OrtEpAssignedNode;
 using LoggingFunction = void (*)(void* param, int severity, const char* category, const char* log_id,
                                  const char* code_location, const char* message);
 
-// The oldest interface that is asked for, and the one from which sessions tell which node runs where.
+// The oldest interface that is asked for, the one from which sessions tell in which memory their outputs come out, and
+// the one from which they tell which node runs where.
 constexpr std::uint32_t kOldestApi = 20;
+constexpr std::uint32_t kOutputMemoryApi = 23;
 constexpr std::uint32_t kAssignmentApi = 24;
 
 enum class Slot : std::size_t {
@@ -61,6 +63,7 @@ enum class Slot : std::size_t {
   kGetDimensions = 62,
   kGetSymbolicDimensions = 63,
   kGetTensorTypeAndShape = 65,
+  kCreateMemoryInfo = 68,
   kCreateCpuMemoryInfo = 69,
   kAllocatorFree = 76,
   kGetAllocatorWithDefaultOptions = 78,
@@ -84,15 +87,24 @@ enum class Slot : std::size_t {
   kBindOutput = 137,
   kBindOutputToDevice = 138,
   kGetBoundOutputValues = 140,
+  kAddRunConfigEntry = 165,
   kAppendTensorRtV2 = 170,
   kCreateTensorRtProviderOptions = 171,
   kUpdateTensorRtProviderOptions = 172,
+  kGetTensorRtProviderOptionsAsString = 173,
   kReleaseTensorRtProviderOptions = 174,
+  kGetTensorMemoryInfo = 194,
   kAppendCudaV2 = 204,
   kCreateCudaProviderOptions = 205,
   kUpdateCudaProviderOptions = 206,
+  kGetCudaProviderOptionsAsString = 207,
   kReleaseCudaProviderOptions = 208,
   kAppendExecutionProvider = 216,
+  kMemoryInfoGetDeviceType = 225,
+  kUpdateTensorRtProviderOptionsWithValue = 261,
+  kUpdateCudaProviderOptionsWithValue = 263,
+  kMemoryInfoGetDeviceMemType = 321,
+  kSessionGetMemoryInfoForOutputs = 381,
   kSessionGetEpGraphAssignmentInfo = 407,
   kEpAssignedSubgraphGetEpName = 408,
   kEpAssignedSubgraphGetNodes = 409,

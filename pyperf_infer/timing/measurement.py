@@ -6,7 +6,9 @@ from __future__ import annotations
 from pyperf_infer import _core
 from pyperf_infer.errors import UsageError
 from pyperf_infer.statistics.estimate import CONFIDENCE
-from pyperf_infer.timing.samples import Samples, clock_properties
+from pyperf_infer.timing.clocks import clock_of
+from pyperf_infer.timing.cold import cache_flush
+from pyperf_infer.timing.samples import Samples
 from pyperf_infer.timing.target import Measurable, Mode, Progress, as_target, garbage_collection, to_ns
 
 # Below this many times the timer's own cost a sample is coarse, and many calls between two reads stand beside it.
@@ -32,9 +34,11 @@ class Measurement:
         confidence: float = CONFIDENCE,
         mode: Mode = "latency",
     ) -> None:
-        clock = clock_properties()
         self.target = as_target(what)
         self.mode = mode
+        self._clock = clock_of(self.target, mode)
+        on_gpu = isinstance(self.target, _core.StreamTarget)  # which flushes its own caches, on its stream
+        self._flush = cache_flush() if mode == "cold" and not on_gpu else None
         self.warmup: _core.WarmupOutcome | None = None
         self._plan = _core.StopPlan(
             min_samples=iterations,
@@ -42,7 +46,7 @@ class Measurement:
             max_duration_ns=to_ns("max_duration", max_duration),
             relative_half_width=ci,
             confidence=confidence,
-            clock_step_ns=clock.step_ns,
+            clock_step_ns=self._clock.step_ns,
         )
         self._samples = _core.Samples()
         self._outcome: _core.MeasureOutcome | None = None
@@ -66,12 +70,14 @@ class Measurement:
             raise UsageError("a Measurement runs once; make another")
         self._begin_ns = _core.now_ns()
         try:
-            self._outcome = _core.measure(self.target, self._plan, self._samples, mode=self.mode, progress=progress)
+            self._outcome = _core.measure(
+                self.target, self._plan, self._samples, mode=self.mode, flush=self._flush, progress=progress
+            )
         finally:
             self._elapsed_ns = _core.now_ns() - self._begin_ns
         samples = self.samples
         assert samples is not None  # noqa: S101  a measurement that returns has taken at least one
-        if samples.median_ns >= SHORT_CALL_OVERHEADS * samples.timer_overhead_ns:
+        if self.mode == "cold" or samples.median_ns >= SHORT_CALL_OVERHEADS * samples.timer_overhead_ns:
             return samples
         calls = max(1, int(_BATCHED_NS / max(1.0, samples.median_ns)))
         times = sorted(_core.run_batched(self.target, calls) for _ in range(_BATCHED_REPEATS))
@@ -87,13 +93,14 @@ class Measurement:
             return None
         outcome = self._outcome
         return Samples(
-            ns=self._samples.ns,
+            columns={name: self._samples.column(name) for name in self._samples.columns},
             stop_reason=outcome.reason if outcome else "interrupted",
             looks=outcome.looks if outcome else 0,
             duration_ns=outcome.duration_ns if outcome else self._elapsed_ns,
             warmup=self.warmup,
             confidence=self._plan.confidence,
             batched_ns_per_call=self._batched_ns_per_call,
+            clock=self._clock,
         )
 
 
@@ -119,7 +126,8 @@ def measure(
         max_duration: the budget in seconds; when it is spent the result is not `converged`.
         ci: the relative half-width of the median's interval at which to stop.
         warmup, warmup_iterations: the most seconds and the least calls before measuring.
-        mode: "latency" (from a call until it is done) or "throughput" (the period between two completions).
+        mode: "latency" (from a call until it is done), "throughput" (the period between two completions) or "cold" (a
+            call after the caches were flushed; on a GPU the span on the stream, with the launch held back).
         collect_garbage: leave Python's garbage collector on. It is off by default, as in timeit.
         progress: called at most ten times a second, outside of the measured windows, with the phase, the number of
             calls, the elapsed and the granted nanoseconds, and the last sample.

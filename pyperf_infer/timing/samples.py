@@ -3,53 +3,54 @@
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pyperf_infer import _core
 from pyperf_infer.statistics.estimate import Estimates, estimate
+from pyperf_infer.timing.clocks import Clock, steady_clock
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from pyperf_infer import _core
     from pyperf_infer.statistics.compare import Interval
-
-
-@cache
-def clock_properties() -> _core.ClockProperties:
-    """Name, step and cost of the clock in this process, measured once."""
-    return _core.measure_steady_clock()
 
 
 class Samples:
     """What a measurement found. Times are nanoseconds.
 
-    `ns` is the read-only int64 array of shape (count,) that the native loop wrote, not a copy of it, in the order of
-    the calls. `converged` says whether the 95% interval of the median reached the asked width within the budget;
-    `stop_reason` is "converged", "max_duration", "max_samples" or "interrupted".
+    `columns` has a read-only int64 array of shape (count,) for each quantity, in the order of the calls; they are what
+    the native loop wrote, not copies. `ns` is the first of them, which the stop rule judged and all estimates are of:
+    "latency", "period" in mode throughput, "gpu" in mode cold on a GPU. `converged` says whether the 95% interval of its
+    median reached the asked width within the budget; `stop_reason` is "converged", "max_duration", "max_samples" or
+    "interrupted".
     """
 
     def __init__(
         self,
         *,
-        ns: NDArray[np.int64],
+        columns: Mapping[str, NDArray[np.int64]],
         stop_reason: str,
         looks: int,
         duration_ns: int,
         warmup: _core.WarmupOutcome | None,
         confidence: float,
         batched_ns_per_call: float | None,
+        clock: Clock | None = None,
     ) -> None:
-        clock = clock_properties()
-        self.ns = ns
+        self.clock = clock or steady_clock()
+        self.columns = dict(columns)
+        self.quantity, self.ns = next(iter(self.columns.items()))
         self.stop_reason = stop_reason
         self.looks = looks
         self.duration_ns = duration_ns
         self.warmup = warmup
         self.confidence = confidence
-        self.timer_overhead_ns = clock.overhead_ns
-        self.clock_step_ns = clock.step_ns
+        self.timer_overhead_ns = self.clock.overhead_ns
+        self.clock_step_ns = self.clock.step_ns
         self.batched_ns_per_call = batched_ns_per_call
 
     def __repr__(self) -> str:
@@ -61,6 +62,16 @@ class Samples:
     @property
     def converged(self) -> bool:
         return self.stop_reason == "converged"
+
+    @property
+    def submit_ns(self) -> NDArray[np.int64] | None:
+        """Host time until the call that hands the work over returned; None where that is the whole call."""
+        return self.columns.get("submit")
+
+    @property
+    def gpu_ns(self) -> NDArray[np.int64] | None:
+        """The span between two events around the work on its stream; None for work that is on no stream."""
+        return self.columns.get("gpu")
 
     @cached_property
     def estimates(self) -> Estimates:
@@ -76,6 +87,12 @@ class Samples:
         """Of the median; None below 6 samples, where there is none at 95%."""
         return self.estimates.p50_interval_ns
 
-    def summarise(self, percentiles: tuple[float, ...] = (90.0, 95.0, 99.0)) -> Estimates:
-        """All estimates, with other percentiles."""
-        return estimate(self.ns, percentiles=percentiles, confidence=self.confidence, clock_step_ns=self.clock_step_ns)
+    def summarise(self, percentiles: tuple[float, ...] = (90.0, 95.0, 99.0), quantity: str | None = None) -> Estimates:
+        """All estimates, with other percentiles or of another quantity than the one that was judged."""
+        judged = quantity is None or quantity == self.quantity
+        return estimate(
+            self.ns if quantity is None else self.columns[quantity],
+            percentiles=percentiles,
+            confidence=self.confidence,
+            clock_step_ns=self.clock_step_ns if judged else 1,
+        )

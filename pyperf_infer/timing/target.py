@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from pyperf_infer import _core
 from pyperf_infer.errors import UsageError
 
-Mode = Literal["latency", "throughput"]
+Mode = Literal["latency", "throughput", "cold"]
 Progress = Callable[[str, int, int, int, int], object]  # phase, calls, elapsed_ns, budget_ns, last_ns
 
 

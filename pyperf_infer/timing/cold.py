@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What empties the processor's caches for mode cold."""
+
+from __future__ import annotations
+
+from pyperf_infer import _core
+from pyperf_infer.errors import BackendError
+
+_SIZES = 2  # a stream of twice the cache leaves nothing of what was there, whatever it replaces
+
+
+def cache_flush() -> _core.CacheFlush:
+    """A stream for every CPU this process may run on, of twice its part of the largest cache it sees.
+
+    Raises:
+        BackendError: the system does not tell the caches' sizes.
+        OutOfMemoryError: no room for the streams.
+    """
+    from pathlib import Path
+
+    from pyperf_infer.system.cpu import affinity, caches
+
+    shares = []
+    for cpu in affinity():
+        seen = [one for one in caches(Path("/"), cpu) if one.kind != "instruction"]
+        if not seen:
+            raise BackendError(
+                f"the sizes of CPU {cpu}'s caches cannot be read (/sys/devices/system/cpu/cpu{cpu}/cache), so that they "
+                "cannot be flushed: mode cold cannot be measured on this machine"
+            )
+        private = max((one.size_bytes for one in seen if (one.shared_by_cpus or 1) == 1), default=0)
+        largest = max(one.size_bytes // (one.shared_by_cpus or 1) for one in seen)
+        shares.append((cpu, _SIZES * max(private, largest)))
+    return _core.CacheFlush(shares)
