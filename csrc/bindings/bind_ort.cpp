@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <pybind11/numpy.h>
-#include <pybind11/stl.h>
-
-#include "bindings/bindings.hpp"
-#include "core/error.hpp"
+#include "bindings/gpu_objects.hpp"
+#include "bindings/ort_arrays.hpp"
 #include "ort/assignment.hpp"
 #include "ort/io_binding.hpp"
 
@@ -29,25 +26,12 @@ std::shared_ptr<ort::Session> make_session(const std::string& library, const std
 
 void bind_input(OrtTarget& target, const std::string& name, const py::array& array) {
   const OneUser::Hold hold(target);
-  if ((array.flags() & py::array::c_style) == 0) {
-    throw InputError("the array for input '" + name +
-                     "' is not contiguous in row-major order (numpy.ascontiguousarray)");
-  }
-  const std::vector<std::int64_t> shape(array.shape(), array.shape() + array.ndim());
-  target.binding().bind_input(name, array.data(), static_cast<std::size_t>(array.nbytes()), shape);
+  bind_input_array(target.binding(), name, array);
 }
 
-// Name, element type, shape, and a copy of the bytes: NumPy itself has no bfloat16.
-using Output = std::tuple<std::string, std::string, std::vector<std::int64_t>, py::bytes>;
-
-std::vector<Output> outputs(OrtTarget& target) {
+std::vector<OutputArray> outputs(OrtTarget& target) {
   const OneUser::Hold hold(target);
-  std::vector<Output> list;
-  for (const auto& view : target.binding().outputs()) {
-    list.emplace_back(view.name, ort::name_of(view.element_type), view.shape,
-                      py::bytes(static_cast<const char*>(view.data), view.bytes));
-  }
-  return list;
+  return output_arrays(target.binding());
 }
 
 void bind_outputs(OrtTarget& target) {
@@ -60,6 +44,15 @@ void run(OrtTarget& target) {
   const OneUser::Hold hold(target);
   const py::gil_scoped_release release;
   target.binding().submit();
+}
+
+void set_stream(ort::SessionOptions& options, std::shared_ptr<GpuStream> stream) {
+  if (stream == nullptr) {
+    options.stream = nullptr;
+    return;
+  }
+  const gpu::StreamView* view = &stream->view();
+  options.stream = {std::move(stream), view};
 }
 
 void bind_sessions(py::module_& module) {
@@ -79,6 +72,7 @@ void bind_sessions(py::module_& module) {
       .def_readwrite("provider", &ort::SessionOptions::provider)
       .def_readwrite("provider_options", &ort::SessionOptions::provider_options)
       .def_readwrite("config_entries", &ort::SessionOptions::config_entries)
+      .def("set_stream", &set_stream, py::arg("stream").none(true))
       .def_readwrite("profile_prefix", &ort::SessionOptions::profile_prefix)
       .def_readwrite("optimized_model_path", &ort::SessionOptions::optimized_model_path);
   py::class_<ort::Session, std::shared_ptr<ort::Session>>(module, "OrtSession")
@@ -86,6 +80,7 @@ void bind_sessions(py::module_& module) {
       .def_property_readonly("inputs", &ort::Session::inputs)
       .def_property_readonly("outputs", &ort::Session::outputs)
       .def_property_readonly("create_ns", &ort::Session::create_ns)
+      .def_property_readonly("effective_provider_options", &ort::Session::effective_provider_options)
       .def("end_profiling", &ort::Session::end_profiling)
       .def("assigned_nodes", [](const ort::Session& session) {
         std::vector<std::tuple<std::string, std::string, std::string>> nodes;

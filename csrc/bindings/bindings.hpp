@@ -73,6 +73,7 @@ void bind_gpu(py::module_& module);
 void bind_gpu_targets(py::module_& module);
 void bind_measure(py::module_& module);
 void bind_ort(py::module_& module);
+void bind_ort_gpu(py::module_& module);
 void bind_schedule(py::module_& module);
 void bind_statistics(py::module_& module);
 void bind_targets(py::module_& module);

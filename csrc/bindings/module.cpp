@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, module) {
   bind_gpu(module);
   bind_gpu_targets(module);
   bind_ort(module);
+  bind_ort_gpu(module);
 }

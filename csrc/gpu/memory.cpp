@@ -22,12 +22,6 @@ DeviceBuffer::~DeviceBuffer() {
   context_->release([this](const Driver& driver) { driver.cuMemFree(address_); });
 }
 
-void DeviceBuffer::write(const void* from) {
-  if (bytes_ == 0) return;
-  const Context::Current current(*context_);
-  PYPERF_CUDA(*context_, cuMemcpyHtoD(address_, from, bytes_));
-}
-
 void copy_to_host(const Context& context, void* to, CUdeviceptr from, std::size_t bytes) {
   if (bytes == 0) return;
   const Context::Current current(context);

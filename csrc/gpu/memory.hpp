@@ -20,9 +20,6 @@ class DeviceBuffer {
   CUdeviceptr address() const { return address_; }
   std::size_t bytes() const { return bytes_; }
 
-  // Returns when the copy is done.
-  void write(const void* from);
-
  private:
   std::shared_ptr<Context> context_;
   std::size_t bytes_;

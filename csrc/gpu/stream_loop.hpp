@@ -91,11 +91,12 @@ class StreamLoop final : public StreamRunner {
   }
 
   // Many calls queued on every stream; a sample is the period between two completions, whichever stream they are on, by
-  // the device's clock. One more call a stream goes before, so that the queues are full when the first period begins.
+  // the device's clock. Calls of several streams end in bunches, so that with N of them it is the mean of N periods in a
+  // row. One more call a stream goes before, so that the queues are full when the first period begins.
   void throughput(Rows samples, std::int64_t& done) override {
     done = 0;
     const auto lanes = static_cast<std::int64_t>(lanes_.size());
-    const std::int64_t calls = rows_of(samples) + lanes;
+    const std::int64_t calls = (rows_of(samples) + 1) * lanes;
     completed_ns_.clear();
     completed_ns_.reserve(static_cast<std::size_t>(calls));
     Batch batch(*this);
@@ -113,8 +114,9 @@ class StreamLoop final : public StreamRunner {
     }
     std::sort(completed_ns_.begin(), completed_ns_.end());
     for (; done < rows_of(samples); ++done) {
-      const auto at = static_cast<std::size_t>(done + lanes);
-      samples[static_cast<std::size_t>(done)] = completed_ns_[at] - completed_ns_[at - 1];
+      const auto begin = static_cast<std::size_t>((done + 1) * lanes - 1);
+      const auto end = begin + static_cast<std::size_t>(lanes);
+      samples[static_cast<std::size_t>(done)] = (completed_ns_[end] - completed_ns_[begin]) / lanes;
     }
   }
 

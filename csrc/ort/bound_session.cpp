@@ -19,8 +19,8 @@ BoundSession::BoundSession(std::shared_ptr<Session> session)
 }
 
 void BoundSession::set_run_entry(const char* key, const char* value) {
-  api_.call<OrtRunOptions*, const char*, const char*>(Doing::kConfiguring, Slot::kAddRunConfigEntry,
-                                                      run_options_.get(), key, value);
+  api_.call<OrtRunOptions*, const char*, const char*>(Doing::kConfiguring, Slot::kAddRunConfigEntry, run_options_.get(),
+                                                      key, value);
 }
 
 void BoundSession::bind_input(const std::string& name, const OrtValue* value) {
@@ -30,9 +30,8 @@ void BoundSession::bind_input(const std::string& name, const OrtValue* value) {
 
 void BoundSession::bind_outputs(const std::vector<const OrtMemoryInfo*>& memory, const std::function<void()>& finish) {
   for (std::size_t i = 0; i < memory.size(); ++i) {
-    api_.call<OrtIoBinding*, const char*, const OrtMemoryInfo*>(Doing::kConfiguring, Slot::kBindOutputToDevice,
-                                                                binding_.get(), session_->outputs()[i].name.c_str(),
-                                                                memory[i]);
+    api_.call<OrtIoBinding*, const char*, const OrtMemoryInfo*>(
+        Doing::kConfiguring, Slot::kBindOutputToDevice, binding_.get(), session_->outputs()[i].name.c_str(), memory[i]);
   }
   outputs_.clear();
   unbound_outputs_.clear();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "core/clock.hpp"
@@ -24,13 +25,12 @@ std::shared_ptr<const gpu::StreamView> stream_of(const Session& session) {
 
 }  // namespace
 
-DeviceBinding::DeviceBinding(std::shared_ptr<Session> session, bool transfers, std::int64_t timeout_ns)
+DeviceBinding::DeviceBinding(std::shared_ptr<Session> session, const Plan& plan)
     : stream_(stream_of(*session)),
       bound_(std::move(session)),
       device_memory_(cuda_memory(bound_.api(), stream_->context().facts().ordinal)),
       host_memory_(host_memory(bound_.api())),
-      has_transfers_(transfers),
-      timeout_ns_(timeout_ns),
+      plan_(plan),
       done_(stream_->shared_context()) {
   bound_.set_run_entry(kDoNotSynchronise, "1");
 }
@@ -45,7 +45,7 @@ DeviceBinding::~DeviceBinding() {
 void DeviceBinding::finish() {
   const gpu::Context::Current current(stream_->context());
   done_.record(stream_->handle());
-  gpu::spin_until_done<SteadyClock>(done_, timeout_ns_);
+  gpu::spin_until_done<SteadyClock>(done_, plan_.timeout_ns);
 }
 
 // On our stream, and waited for there: a copy of pageable memory on the default stream may return before it has ended,
@@ -60,9 +60,9 @@ DeviceBinding::Input DeviceBinding::make_input(const TensorInfo& info, std::size
   const auto& context = stream_->shared_context();
   const std::size_t room = std::max(bytes, kLeastBytes);
   auto memory = std::make_unique<gpu::DeviceBuffer>(context, room);
-  auto pinned = has_transfers_ ? std::make_unique<gpu::PinnedBuffer>(context, room) : nullptr;
-  auto value = tensor_over(bound_.api(), device_memory_.get(), reinterpret_cast<void*>(memory->address()), bytes,
-                           shape, info.element_type);
+  auto pinned = plan_.transfers ? std::make_unique<gpu::PinnedBuffer>(context, room) : nullptr;
+  auto value = tensor_over(bound_.api(), device_memory_.get(), reinterpret_cast<void*>(memory->address()), bytes, shape,
+                           info.element_type);
   return {shape, bytes, std::move(memory), std::move(pinned), std::move(value)};
 }
 
@@ -71,25 +71,35 @@ void DeviceBinding::bind_input(const std::string& name, const void* data, std::s
   const TensorInfo& info = find_input(bound_.session(), name);
   check_fits(info, bytes, shape);
   finish();
-  auto found = inputs_.find(name);
+  std::optional<Input> made;
+  const auto found = inputs_.find(name);
   if (found == inputs_.end() || found->second.shape != shape) {
-    Input input = make_input(info, bytes, shape);
-    bound_.bind_input(name, input.value.get());
-    transfers_ = {};  // of the old memory; bind_outputs makes them anew
-    if (found != inputs_.end()) inputs_.erase(found);
-    found = inputs_.emplace(name, std::move(input)).first;
+    if (captured_) {
+      throw UsageError("the CUDA graph of this session was captured with another shape of input '" + name +
+                       "'; another shape takes another session");
+    }
+    made.emplace(make_input(info, bytes, shape));
   }
-  Input& input = found->second;
+  Input& input = made ? *made : found->second;
   if (bytes > 0) {
     if (input.pinned != nullptr) std::memcpy(input.pinned->data(), data, bytes);
     write(input.memory->address(), data, bytes);
     finish();
   }
   bound_.bind_input(name, input.value.get());  // the library copies now what it wants in the host's memory
+  if (!made) return;
+  transfers_ = {};  // of the old memory; bind_outputs makes them anew
+  inputs_.erase(name);
+  inputs_.emplace(name, std::move(*made));
 }
 
 void DeviceBinding::bind_outputs() {
   require_all_inputs(bound_.session(), inputs_);
+  if (captured_) {
+    submit();
+    finish();
+    return;
+  }
   transfers_ = {};
   pinned_outputs_.clear();
   try {
@@ -98,7 +108,8 @@ void DeviceBinding::bind_outputs() {
     look_at_device();
     throw;
   }
-  if (has_transfers_) make_transfers();
+  if (plan_.transfers) make_transfers();
+  captured_ = plan_.captures;
 }
 
 // Each where the session makes it: asked for elsewhere, it would be copied there in every run. Older libraries do not

@@ -19,24 +19,29 @@ namespace pyperf::ort {
 // A session on a stream of a GPU, with its inputs and outputs in that GPU's memory: work for gpu::StreamLoop.
 //
 // Addresses stay. An input that is bound again in the same shape is written to the same memory, and outputs are bound
-// to what the first run gave, so that nothing is bound or copied between the runs that are timed, and a CUDA graph of
-// the session reads what was bound last. Runs do not wait for the device (where the library's version obeys).
+// to what a first run gave, so that nothing is bound or copied between the runs that are timed. Runs do not wait for
+// the device (where the library's version obeys).
 class DeviceBinding {
  public:
   static constexpr bool kNeedsPython = false;
 
-  // `transfers`: page-locked copies of inputs and outputs are kept for h2d() and d2h(). `timeout_ns` is how long what
-  // is not timed (first runs, copies) may take. Throws UsageError where the session is on no stream.
-  DeviceBinding(std::shared_ptr<Session> session, bool transfers,
-                std::int64_t timeout_ns = gpu::StreamPlan{}.timeout_ns);
+  struct Plan {
+    bool transfers = false;  // keep page-locked copies of inputs and outputs for h2d() and d2h()
+    bool captures = false;   // the session captures a CUDA graph in its first runs, and replays those addresses
+    std::int64_t timeout_ns = gpu::StreamPlan{}.timeout_ns;  // of what is not timed: first runs, copies
+  };
+
+  // Throws UsageError where the session is on no stream.
+  DeviceBinding(std::shared_ptr<Session> session, const Plan& plan);
   DeviceBinding(const DeviceBinding&) = delete;
   DeviceBinding& operator=(const DeviceBinding&) = delete;
   ~DeviceBinding();
 
-  // As IoBinding::bind_input; waits for what is queued on the stream, which may read the old values.
+  // As IoBinding::bind_input; waits for what is queued on the stream, which may read the old values. Throws UsageError
+  // for another shape than that a graph was captured with.
   void bind_input(const std::string& name, const void* data, std::size_t bytes, const std::vector<std::int64_t>& shape);
 
-  // Runs twice; all inputs must be bound.
+  // Runs twice; all inputs must be bound. A session that has captured a graph replays it once: all stays where it is.
   void bind_outputs();
 
   // As in BoundSession.
@@ -55,7 +60,7 @@ class DeviceBinding {
   // Of each input and each output on the device, by name.
   std::map<std::string, std::uintptr_t> addresses() const;
 
-  bool has_transfers() const { return has_transfers_; }
+  const Plan& plan() const { return plan_; }
 
   // Returns when the stream is done; throws what its work failed with, MeasurementError at the timeout.
   void finish();
@@ -92,8 +97,8 @@ class DeviceBinding {
   BoundSession bound_;
   Owned<OrtMemoryInfo> device_memory_;
   Owned<OrtMemoryInfo> host_memory_;
-  bool has_transfers_;
-  std::int64_t timeout_ns_;
+  Plan plan_;
+  bool captured_ = false;
   gpu::Event done_;
   std::map<std::string, Input> inputs_;
   std::vector<std::unique_ptr<gpu::PinnedBuffer>> pinned_outputs_;

@@ -43,8 +43,7 @@ void IoBinding::bind_outputs() {
 std::vector<OutputView> IoBinding::outputs() const {
   std::vector<OutputView> views;
   for (const auto& output : bound_.outputs()) {
-    views.push_back(
-        {output.name, output.facts.element_type, output.facts.shape, output.data, output.facts.bytes()});
+    views.push_back({output.name, output.facts.element_type, output.facts.shape, output.data, output.facts.bytes()});
   }
   return views;
 }

@@ -42,18 +42,75 @@ struct Arrays {
   }
 };
 
-// CUDA and TensorRT take an options object of their own kind, made and filled through functions that are alike.
-template <class Options>
-void append_with_options(const Api& api, OrtSessionOptions* session, const Arrays& pairs, Slot create, Slot update,
-                         Slot append, Slot release) {
-  Owned<Options> options(api, release);
-  api.call<Options**>(Doing::kConfiguring, create, options.out());
-  api.call<Options*, const char* const*, const char* const*, std::size_t>(
-      Doing::kConfiguring, update, options.get(), pairs.keys.data(), pairs.values.data(), pairs.keys.size());
-  api.call<OrtSessionOptions*, const Options*>(Doing::kConfiguring, append, session, options.get());
+// CUDA and TensorRT take an options object of their own kind, through functions that are alike.
+struct GpuProvider {
+  Slot create;
+  Slot update;
+  Slot update_with_value;
+  Slot as_string;
+  Slot append;
+  Slot release;
+};
+
+constexpr GpuProvider kCuda{Slot::kCreateCudaProviderOptions,
+                            Slot::kUpdateCudaProviderOptions,
+                            Slot::kUpdateCudaProviderOptionsWithValue,
+                            Slot::kGetCudaProviderOptionsAsString,
+                            Slot::kAppendCudaV2,
+                            Slot::kReleaseCudaProviderOptions};
+constexpr GpuProvider kTensorRt{Slot::kCreateTensorRtProviderOptions,
+                                Slot::kUpdateTensorRtProviderOptions,
+                                Slot::kUpdateTensorRtProviderOptionsWithValue,
+                                Slot::kGetTensorRtProviderOptionsAsString,
+                                Slot::kAppendTensorRtV2,
+                                Slot::kReleaseTensorRtProviderOptions};
+
+// Those given, and the device of the stream.
+KeyValues with_device(const SessionOptions& options) {
+  KeyValues pairs = options.provider_options;
+  if (options.stream == nullptr) return pairs;
+  const std::string device = std::to_string(options.stream->context().facts().ordinal);
+  for (const auto& [key, value] : options.provider_options) {
+    if (key == "user_compute_stream" || key == "has_user_compute_stream") {
+      throw UsageError("provider option " + key + " is set by this tool, which brings the stream");
+    }
+    if (key != "device_id") continue;
+    if (value == device) return pairs;
+    throw UsageError("provider option device_id=" + value + " contradicts the device: the stream is on GPU " + device);
+  }
+  pairs.emplace_back("device_id", device);
+  return pairs;
 }
 
-void append_provider(const Environment& environment, OrtSessionOptions* session, const SessionOptions& options) {
+// Returns the options as the provider understood them. The call that takes text sets all the others to their defaults,
+// so that the stream, a pointer, comes after.
+template <class Options>
+std::string append_with_options(const Api& api, OrtSessionOptions* session, const SessionOptions& given,
+                                const GpuProvider& provider) {
+  const KeyValues pairs = with_device(given);
+  const Arrays arrays(pairs);
+  Owned<Options> options(api, provider.release);
+  api.call<Options**>(Doing::kConfiguring, provider.create, options.out());
+  api.call<Options*, const char* const*, const char* const*, std::size_t>(Doing::kConfiguring, provider.update,
+                                                                          options.get(), arrays.keys.data(),
+                                                                          arrays.values.data(), arrays.keys.size());
+  if (given.stream != nullptr) {
+    api.call<Options*, const char*, void*>(Doing::kConfiguring, provider.update_with_value, options.get(),
+                                           "user_compute_stream", given.stream->handle());
+  }
+  OrtAllocator* allocator = nullptr;
+  api.call<OrtAllocator**>(Doing::kConfiguring, Slot::kGetAllocatorWithDefaultOptions, &allocator);
+  char* text = nullptr;
+  api.call<const Options*, OrtAllocator*, char**>(Doing::kConfiguring, provider.as_string, options.get(), allocator,
+                                                  &text);
+  std::string effective = text;
+  api.call<OrtAllocator*, void*>(Doing::kConfiguring, Slot::kAllocatorFree, allocator, text);
+  api.call<OrtSessionOptions*, const Options*>(Doing::kConfiguring, provider.append, session, options.get());
+  return effective;
+}
+
+// Returns the provider's effective options, where it tells them.
+std::string append_provider(const Environment& environment, OrtSessionOptions* session, const SessionOptions& options) {
   const auto available = environment.available_providers();
   if (std::find(available.begin(), available.end(), options.provider) == available.end()) {
     std::string there;
@@ -62,21 +119,18 @@ void append_provider(const Environment& environment, OrtSessionOptions* session,
                        environment.version() + "; it has " + there);
   }
   const Api& api = environment.api();
-  const Arrays pairs(options.provider_options);
-  if (options.provider == "CPUExecutionProvider") {
-    if (pairs.keys.empty()) return;
-    throw UsageError("CPUExecutionProvider has no provider options, and '" + options.provider_options[0].first +
-                     "' was given; session options may be meant");
-  }
   if (options.provider == "CUDAExecutionProvider") {
-    return append_with_options<OrtCudaProviderOptions>(api, session, pairs, Slot::kCreateCudaProviderOptions,
-                                                       Slot::kUpdateCudaProviderOptions, Slot::kAppendCudaV2,
-                                                       Slot::kReleaseCudaProviderOptions);
+    return append_with_options<OrtCudaProviderOptions>(api, session, options, kCuda);
   }
   if (options.provider == "TensorrtExecutionProvider") {
-    return append_with_options<OrtTensorRtProviderOptions>(
-        api, session, pairs, Slot::kCreateTensorRtProviderOptions, Slot::kUpdateTensorRtProviderOptions,
-        Slot::kAppendTensorRtV2, Slot::kReleaseTensorRtProviderOptions);
+    return append_with_options<OrtTensorRtProviderOptions>(api, session, options, kTensorRt);
+  }
+  if (options.stream != nullptr) throw UsageError(options.provider + " takes no stream of a GPU");
+  const Arrays pairs(options.provider_options);
+  if (options.provider == "CPUExecutionProvider") {
+    if (pairs.keys.empty()) return "";
+    throw UsageError("CPUExecutionProvider has no provider options, and '" + options.provider_options[0].first +
+                     "' was given; session options may be meant");
   }
   const std::string suffix = "ExecutionProvider";  // the general call wants "XNNPACK", not "XNNPACKExecutionProvider"
   auto short_name = options.provider;
@@ -84,9 +138,11 @@ void append_provider(const Environment& environment, OrtSessionOptions* session,
   api.call<OrtSessionOptions*, const char*, const char* const*, const char* const*, std::size_t>(
       Doing::kConfiguring, Slot::kAppendExecutionProvider, session, short_name.c_str(), pairs.keys.data(),
       pairs.values.data(), pairs.keys.size());
+  return "";
 }
 
-void apply(const Environment& environment, OrtSessionOptions* session, const SessionOptions& options) {
+// Returns as append_provider.
+std::string apply(const Environment& environment, OrtSessionOptions* session, const SessionOptions& options) {
   const Api& api = environment.api();
   const auto set_int = [&](Slot slot, int value) {
     api.call<OrtSessionOptions*, int>(Doing::kConfiguring, slot, session, value);
@@ -104,7 +160,7 @@ void apply(const Environment& environment, OrtSessionOptions* session, const Ses
   };
   set_path(Slot::kEnableProfiling, options.profile_prefix);
   set_path(Slot::kSetOptimizedModelFilePath, options.optimized_model_path);
-  append_provider(environment, session, options);
+  return append_provider(environment, session, options);
 }
 
 TensorInfo describe_tensor(const Api& api, const OrtTypeInfo* type) {
@@ -131,10 +187,10 @@ TensorInfo describe_tensor(const Api& api, const OrtTypeInfo* type) {
 }  // namespace
 
 Session::Session(Environment& environment, const std::string& model_path, const SessionOptions& options)
-    : environment_(environment), session_(environment.api(), Slot::kReleaseSession) {
+    : environment_(environment), stream_(options.stream), session_(environment.api(), Slot::kReleaseSession) {
   Owned<OrtSessionOptions> session_options(api(), Slot::kReleaseSessionOptions);
   api().call<OrtSessionOptions**>(Doing::kConfiguring, Slot::kCreateSessionOptions, session_options.out());
-  apply(environment, session_options.get(), options);
+  effective_provider_options_ = apply(environment, session_options.get(), options);
   const std::int64_t begin_ns = SteadyClock::now_ns();
   api().call<const OrtEnv*, const char*, const OrtSessionOptions*, OrtSession**>(
       Doing::kLoading, Slot::kCreateSession, environment.handle(), model_path.c_str(), session_options.get(),
@@ -142,6 +198,11 @@ Session::Session(Environment& environment, const std::string& model_path, const 
   create_ns_ = SteadyClock::now_ns() - begin_ns;
   inputs_ = describe(Slot::kSessionGetInputCount, Slot::kSessionGetInputName, Slot::kSessionGetInputTypeInfo);
   outputs_ = describe(Slot::kSessionGetOutputCount, Slot::kSessionGetOutputName, Slot::kSessionGetOutputTypeInfo);
+}
+
+Session::~Session() {
+  // To free memory of a lost device fails, or waits for ever.
+  if (stream_ != nullptr && stream_->context().is_lost()) session_.abandon();
 }
 
 std::vector<TensorInfo> Session::describe(Slot count_slot, Slot name_slot, Slot type_slot) const {

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "gpu/stream.hpp"
 #include "ort/element_type.hpp"
 #include "ort/environment.hpp"
 #include "ort/owned.hpp"
@@ -22,8 +24,9 @@ struct SessionOptions {
   std::string provider = "CPUExecutionProvider";
   KeyValues provider_options;
   KeyValues config_entries;
-  std::string profile_prefix;        // empty: no profile
-  std::string optimized_model_path;  // empty: not saved
+  std::shared_ptr<const gpu::StreamView> stream;  // for CUDA and TensorRT: all work goes there; keeps its owner
+  std::string profile_prefix;                     // empty: no profile
+  std::string optimized_model_path;               // empty: not saved
 };
 
 struct TensorInfo {
@@ -36,8 +39,10 @@ struct TensorInfo {
 
 class Session {
  public:
-  // Throws InputError for a model that does not load, BackendError for a provider or option that is refused.
+  // Throws InputError for a model that does not load, BackendError for a provider or option that is refused, UsageError
+  // for provider options that contradict the stream.
   Session(Environment& environment, const std::string& model_path, const SessionOptions& options);
+  ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -48,6 +53,12 @@ class Session {
   const std::vector<TensorInfo>& outputs() const { return outputs_; }
   std::int64_t create_ns() const { return create_ns_; }
 
+  // Null where it is on none.
+  const std::shared_ptr<const gpu::StreamView>& stream() const { return stream_; }
+
+  // What CUDA or TensorRT make of the options, defaults included: "device_id=0;use_tf32=0;...". Empty for others.
+  const std::string& effective_provider_options() const { return effective_provider_options_; }
+
   // Writes the profile of the runs so far and returns its path; only with options.profile_prefix.
   std::string end_profiling();
 
@@ -55,6 +66,8 @@ class Session {
   std::vector<TensorInfo> describe(Slot count, Slot name, Slot type) const;
 
   Environment& environment_;
+  std::shared_ptr<const gpu::StreamView> stream_;  // outlives the session
+  std::string effective_provider_options_;
   Owned<OrtSession> session_;
   std::vector<TensorInfo> inputs_;
   std::vector<TensorInfo> outputs_;

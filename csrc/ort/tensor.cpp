@@ -10,9 +10,9 @@ namespace {
 
 constexpr int kDeviceAllocator = 0;  // OrtAllocatorType
 constexpr int kArenaAllocator = 1;
-constexpr int kDefaultMemory = 0;         // OrtMemType
-constexpr int kGpu = 1;                   // OrtMemoryInfoDeviceType
-constexpr int kDefaultDeviceMemory = 0;   // OrtDeviceMemoryType; the other is page-locked memory of the host
+constexpr int kDefaultMemory = 0;        // OrtMemType
+constexpr int kGpu = 1;                  // OrtMemoryInfoDeviceType
+constexpr int kDefaultDeviceMemory = 0;  // OrtDeviceMemoryType; the other is page-locked memory of the host
 
 std::string text_of(const std::vector<std::int64_t>& shape) {
   std::string text = "[";

@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from numpy.typing import NDArray
 
+from pyperf_infer import _core
+from pyperf_infer.timing.cuda import Wait, parse_device
+
 if TYPE_CHECKING:
-    from pyperf_infer import _core
     from pyperf_infer.models.spec import LoadedModel
     from pyperf_infer.results.schema import NodeAssignment, Setting
 
@@ -31,6 +33,25 @@ class BackendOptions:
     execution_mode: str = "sequential"
     allow_cpu_fallback: bool = False
     opset: int | None = None
+    device: str = "cpu"  # or cuda, cuda:N
+    precision: str = "float32"  # tf32, float16, bfloat16
+    autocast: bool = False
+    channels_last: bool = False
+    conv_search: Literal["exhaustive", "heuristic"] = "exhaustive"
+    streams: int = 1
+    include_transfers: bool = False
+    wait: Wait = "spin"
+    gate: bool = True
+    allow_eager_fallback: bool = False
+
+    @property
+    def gpu_index(self) -> int | None:
+        """Of the GPU to run on; None on the CPU."""
+        return parse_device(self.device)
+
+    def stream_plan(self) -> _core.StreamPlan:
+        """How work on a stream is timed."""
+        return _core.StreamPlan(wait=self.wait, include_transfers=self.include_transfers, gate=self.gate)
 
 
 @dataclass(frozen=True, kw_only=True)

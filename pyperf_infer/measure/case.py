@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from pyperf_infer import _core
 from pyperf_infer.convert.parity import compare_outputs
-from pyperf_infer.errors import OutOfMemoryError
-from pyperf_infer.measure.entry import Case, Memory, activity_of, measured_result
+from pyperf_infer.errors import OutOfMemoryError, PyperfInferError
+from pyperf_infer.measure.entry import Case, Memory, OnGpu, activity_of, measured_result
+from pyperf_infer.measure.gpu import DeviceMemory, GpuSide, check_asynchrony, gpu_method, launch_bound, profile_range
 from pyperf_infer.models.inputs import make_inputs
 from pyperf_infer.models.shapes import ITEM_BYTES
 from pyperf_infer.results.schema import Comparison, Environment, Parity, Result
@@ -46,6 +47,7 @@ class Contestant:
     export_s: float | None
     outputs_a: dict[str, Array]
     outputs_b: dict[str, Array]
+    device_memory: DeviceMemory | None = None
     parity: Parity | None = None
     samples: Samples | None = None
 
@@ -62,6 +64,7 @@ class Surroundings:
     environment: Environment
     phases: Phases
     observer: Observer
+    gpu: GpuSide | None = None  # None on the CPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +84,19 @@ def prepare(case: Case, backend: Backend, loaded: Loaded, around: Surroundings) 
         inputs_b = make_inputs(case.model.inputs, case.shapes, plan.seed + 1)
     with around.phases.timed("convert"):
         export_s = backend.convert(case.model, case.shapes)
-    with around.phases.timed(f"prepare {backend.name}"), PeakMemory() as peak, memory_limit():
+    used_before = around.gpu.used_memory_bytes() if around.gpu else 0
+    # A GPU's driver maps its own and the device's memory into the process, which the limit would count.
+    limit = memory_limit() if around.gpu is None else nullcontext()
+    with around.phases.timed(f"prepare {backend.name}"), PeakMemory() as peak, limit:
         prepared = backend.prepare(case.model, inputs_a)
         outputs_a = prepared.outputs()
         prepared.bind(inputs_b)
         outputs_b = prepared.outputs()
         prepared.bind(inputs_a)
+    device_memory = None
+    if around.gpu is not None:
+        used = around.gpu.used_memory_bytes()
+        device_memory = DeviceMemory(peak_bytes=used, increase_bytes=used - used_before)
     load_s, module_bytes = prepared.facts.load_s, 0
     if load_s is None:  # it runs the module that is there already
         load_s, module_bytes = loaded.seconds, loaded.module_bytes
@@ -99,6 +109,7 @@ def prepare(case: Case, backend: Backend, loaded: Loaded, around: Surroundings) 
         export_s=export_s,
         outputs_a=outputs_a,
         outputs_b=outputs_b,
+        device_memory=device_memory,
     )
 
 
@@ -129,6 +140,8 @@ def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
 
     Raises:
         Interrupted: Ctrl-C; it carries the row of what was measured until then.
+        Broken: it failed after the first sample; it carries that row too, and the error.
+        What the backend raises before.
     """
     plan, phases = around.plan, around.phases
     measurement = Measurement(
@@ -145,16 +158,18 @@ def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
         if measurement.samples is None:
             return None
         one.samples = measurement.samples
+        activity = _core.take_activity_snapshot() - begin
         return measured_result(
             case,
             plan,
             one.prepared.facts,
             measurement.samples,
-            activity=activity_of(_core.take_activity_snapshot() - begin, around.environment),
+            activity=activity_of(activity, around.environment),
             memory=one.memory,
             parity=one.parity,
             load_s=one.load_s,
             export_s=one.export_s,
+            on_gpu=_on_gpu(one, measurement, around, begin.wall_ns, begin.wall_ns + activity.wall_ns),
         )
 
     begin = _core.take_activity_snapshot()
@@ -166,15 +181,43 @@ def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
                     iterations=plan.warmup_iterations,
                     progress=around.observer.progress,
                 )
+            if isinstance(measurement.target, _core.StreamTarget):
+                check_asynchrony(measurement.target, one.name, plan.mode, plan.options)
             begin = _core.take_activity_snapshot()
-            with phases.timed(f"measure {one.name}"):
+            with phases.timed(f"measure {one.name}"), profile_range(one.name, enabled=plan.profile_range):
                 measurement.run(progress=around.observer.progress)
             with phases.timed("summarise"):
                 result = row()
     except KeyboardInterrupt as error:
         raise Interrupted(row(), one.samples) from error
+    except Exception as error:
+        if measurement.samples is None:
+            raise
+        partial = row()
+        assert partial is not None  # noqa: S101  there are samples
+        raise Broken(error, partial, measurement.samples) from error
     assert result is not None  # noqa: S101  a measurement that returns has taken at least one sample
     return result
+
+
+def _on_gpu(
+    one: Contestant, measurement: Measurement, around: Surroundings, begin_ns: int, end_ns: int
+) -> OnGpu | None:
+    target, samples, plan = measurement.target, measurement.samples, around.plan
+    if around.gpu is None or not isinstance(target, _core.StreamTarget) or samples is None or one.device_memory is None:
+        return None
+    try:
+        method = gpu_method(target, around.gpu, plan.options, plan.mode, plan.profile_range)
+    except PyperfInferError:  # of a device that was lost: the row keeps its samples
+        return None
+    bound, evidence = launch_bound(samples, method)
+    return OnGpu(
+        method=method,
+        memory=one.device_memory,
+        launch_bound=bound,
+        launch_bound_evidence=evidence,
+        activity=around.gpu.activity(begin_ns, end_ns, samples),
+    )
 
 
 def time_interleaved(case: Case, contestants: Sequence[Contestant], around: Surroundings) -> list[Comparison]:
@@ -235,6 +278,16 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, result: Result | None, samples: Samples | None) -> None:
         super().__init__()
+        self.result = result
+        self.samples = samples
+
+
+class Broken(Exception):
+    """Measuring failed with `error` after some samples, whose row is here."""
+
+    def __init__(self, error: Exception, result: Result, samples: Samples) -> None:
+        super().__init__(str(error))
+        self.error = error
         self.result = result
         self.samples = samples
 

@@ -13,6 +13,9 @@ from pyperf_infer.results.schema import (
     Activity,
     Environment,
     Failure,
+    GpuActivity,
+    GpuMethod,
+    Integrity,
     Method,
     Parity,
     QuantityBlock,
@@ -23,10 +26,13 @@ from pyperf_infer.results.schema import (
     Warmup,
     Weights,
 )
-from pyperf_infer.timing.samples import Samples, clock_properties
+from pyperf_infer.timing.clocks import steady_clock
+from pyperf_infer.timing.samples import Samples
 
 if TYPE_CHECKING:
     from pyperf_infer import _core
+    from pyperf_infer.backends.busy import Busy
+    from pyperf_infer.measure.gpu import DeviceMemory
     from pyperf_infer.measure.plan import RunPlan
     from pyperf_infer.models.spec import LoadedModel
 
@@ -46,6 +52,19 @@ class Memory:
     peak_bytes: int
     increase_bytes: int
     method: str
+
+
+@dataclass(kw_only=True)
+class OnGpu:
+    """What is known of a row beyond its samples, where it ran on a GPU."""
+
+    method: GpuMethod
+    memory: DeviceMemory
+    launch_bound: bool | None
+    launch_bound_evidence: str | None
+    activity: GpuActivity | None = None
+    busy: Busy | None = None
+    integrity: Integrity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,18 +133,24 @@ def measured_result(
     parity: Parity | None,
     load_s: float | None,
     export_s: float | None,
+    on_gpu: OnGpu | None = None,
 ) -> Result:
     """A row with its numbers. `samples` may be cut short; then its `stop_reason` says so."""
-    block = _block(samples, plan)
-    calls_s = samples.duration_ns / 1e9
-    is_latency = plan.mode == "latency"
+    blocks = {name: _block(samples, plan, name) for name in samples.columns}
+    busy = on_gpu.busy if on_gpu else None
     return Result(
         subject=subject_of(case, plan),
-        method=_measured_method(facts, plan, samples),
+        method=_measured_method(facts, plan, samples, on_gpu),
         summary=Summary(
-            latency=block if is_latency else None,
-            period=None if is_latency else block,
-            throughput_per_s=case.batch_size * len(samples.ns) / calls_s if calls_s > 0 else None,
+            **blocks,
+            throughput_per_s=_throughput_per_s(case, plan, samples),
+            launch_bound=on_gpu.launch_bound if on_gpu else None,
+            launch_bound_evidence=on_gpu.launch_bound_evidence if on_gpu else None,
+            gpu_busy_ms=busy.ms_per_call if busy else None,
+            gpu_busy_method=(busy.method or busy.missing) if busy else None,
+            device_peak_memory_bytes=on_gpu.memory.peak_bytes if on_gpu else None,
+            device_memory_increase_bytes=on_gpu.memory.increase_bytes if on_gpu else None,
+            device_memory_method=on_gpu.memory.method if on_gpu else None,
             session_create_s=load_s,
             first_inference_ms=facts.first_inference_ms,
             first_inference_warm=facts.first_inference_warm,
@@ -136,8 +161,22 @@ def measured_result(
             batched_ns_per_call=samples.batched_ns_per_call,
         ),
         activity=activity,
+        gpu_activity=on_gpu.activity if on_gpu else None,
+        integrity=on_gpu.integrity if on_gpu else None,
         parity=parity,
     )
+
+
+def _throughput_per_s(case: Case, plan: RunPlan, samples: Samples) -> float | None:
+    """Items over the time they took: of the calls' own windows' wall time, and in mode throughput over the periods.
+
+    Where many calls are in flight, the wall time has also the filling and draining of the queues at the ends of a batch,
+    which the periods leave out. A cold call's time is not what a device sustains.
+    """
+    if plan.mode == "cold":
+        return None
+    taken_s = (int(samples.ns.sum()) if plan.mode == "throughput" else samples.duration_ns) / 1e9
+    return case.batch_size * len(samples.ns) / taken_s if taken_s > 0 else None
 
 
 def activity_of(delta: _core.Activity, environment: Environment) -> Activity:
@@ -161,8 +200,8 @@ def activity_of(delta: _core.Activity, environment: Environment) -> Activity:
     )
 
 
-def _block(samples: Samples, plan: RunPlan) -> QuantityBlock:
-    estimates = samples.summarise(plan.shown_percentiles)
+def _block(samples: Samples, plan: RunPlan, quantity: str) -> QuantityBlock:
+    estimates = samples.summarise(plan.shown_percentiles, quantity)
     return block_from_ns(
         count=estimates.count,
         mean_ns=estimates.mean_ns,
@@ -180,9 +219,11 @@ def _block(samples: Samples, plan: RunPlan) -> QuantityBlock:
     )
 
 
-def _measured_method(facts: Facts, plan: RunPlan, samples: Samples) -> Method:
+def _measured_method(facts: Facts, plan: RunPlan, samples: Samples, on_gpu: OnGpu | None) -> Method:
     warmup = samples.warmup
     method = _method(facts, plan)
+    method.gpu = on_gpu.method if on_gpu else None
+    method.clock = samples.clock.name
     method.timer_overhead_ns = samples.timer_overhead_ns
     method.clock_step_ns = samples.clock_step_ns
     method.measured_duration_s = samples.duration_ns / 1e9
@@ -207,7 +248,7 @@ def _measured_method(facts: Facts, plan: RunPlan, samples: Samples) -> Method:
 
 
 def _method(facts: Facts, plan: RunPlan) -> Method:
-    clock = clock_properties()
+    clock = steady_clock()
     return Method(
         backend=facts.backend,
         provider=facts.provider,

@@ -26,9 +26,9 @@ class RunPlan:
     batch_sizes: tuple[int | None, ...] = (None,)  # None: 1 where the model leaves it open
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     weights: Path | None = None
-    precision: str = "float32"
-    device: str = "cpu"
-    mode: Literal["latency", "throughput"] = "latency"
+    mode: Literal["latency", "throughput", "cold"] = "latency"
+    profile_range: bool = False
+    poll_gpu: bool = True
     duration_s: float = 1.0
     max_duration_s: float = 20.0
     iterations: int = 30
@@ -37,12 +37,20 @@ class RunPlan:
     warmup_ms: float = 5000.0
     warmup_iterations: int = 1
     seed: int = 42
-    rtol: float = DEFAULT_RTOL
+    rtol: float = DEFAULT_RTOL  # see convert.parity.default_rtol for other precisions
     atol: float = DEFAULT_ATOL
     margin: float = MARGIN
     retry: bool = True
     confidence: float = CONFIDENCE
     flags: Mapping[str, object] = field(default_factory=dict)  # by their names, for advice that knows what is in use
+
+    @property
+    def precision(self) -> str:
+        return self.options.precision
+
+    @property
+    def device(self) -> str:
+        return self.options.device
 
     @property
     def shown_percentiles(self) -> tuple[float, ...]:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyperf_infer import __version__
-from pyperf_infer.backends.registry import NAMES, make_backend
+from pyperf_infer.backends.registry import make_backend, names_for
 from pyperf_infer.errors import InputError, MeasurementError, OutOfMemoryError, PyperfInferError, UsageError
 from pyperf_infer.measure.case import (
+    Broken,
     Contestant,
     Interrupted,
     Loaded,
@@ -19,24 +21,30 @@ from pyperf_infer.measure.case import (
     time_interleaved,
 )
 from pyperf_infer.measure.entry import Case, failed_result, subject_of, unloaded_subject
+from pyperf_infer.measure.gpu import GpuSide
 from pyperf_infer.measure.observer import Observer
 from pyperf_infer.measure.phases import Phases
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import batch_of, resolve_shapes
-from pyperf_infer.results.schema import Comparison, Document, Result, Subject, utc_now
+from pyperf_infer.results.schema import Comparison, Document, Gpu, Result, Subject, utc_now
 from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.system.advice import ResultFacts, advise
 from pyperf_infer.system.environment import collect
+from pyperf_infer.system.gpu_advice import advise_gpu
 from pyperf_infer.system.memory import is_out_of_memory, memory_limit
 from pyperf_infer.timing.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
     from pyperf_infer.backends.base import Backend
     from pyperf_infer.measure.plan import RunPlan
     from pyperf_infer.models.spec import LoadedModel, ModelSource
+
+    Columns = Mapping[str, NDArray[np.int64]]  # by quantity, the judged one first
 
 DONE, BAD_VERDICT = 0, 1
 _IMPORT_MUCH = ("built-in", "config", "timm")  # building on the meta device, as `info` does, imports what loading needs
@@ -51,8 +59,9 @@ class Run:
         self.plan = plan
         self.phases = phases or Phases()
         # A row and its samples are kept in one step: Ctrl-C cannot come between the two.
-        self._rows: list[tuple[Result, NDArray[np.int64] | None]] = []
+        self._rows: list[tuple[Result, Columns | None]] = []
         self._interleaving_failed = False
+        self._superseded: set[int] = set()  # numbers of rows that ran out of memory half-way, at a batch that was halved then
         self._comparisons: list[Comparison] = []
         self._warnings: list[Notice] = []
         self._command = command
@@ -68,7 +77,7 @@ class Run:
         return [result for result, _ in self._rows]
 
     @property
-    def samples(self) -> list[NDArray[np.int64] | None]:
+    def samples(self) -> list[Columns | None]:
         return [samples for _, samples in self._rows]
 
     def execute(self) -> None:
@@ -80,6 +89,18 @@ class Run:
             KeyboardInterrupt: Ctrl-C.
         """
         sources = [resolve(name) for name in self.plan.models]
+        index = self.plan.options.gpu_index
+        if index is None:
+            return self._execute(sources)
+        with self.phases.timed("look at the GPU"):
+            side = GpuSide(index, poll=self.plan.poll_gpu)
+        self._around = replace(self._around, gpu=side)
+        self._around.environment.gpus = [side.described]
+        with side.watched():
+            self._execute(sources)
+        return None
+
+    def _execute(self, sources: list[ModelSource]) -> None:
         with self.phases.timed("import backends"):
             backends = [make_backend(name, self.plan.options) for name in self._backend_names(sources)]
         for source in sources:
@@ -100,20 +121,34 @@ class Run:
         )
 
     @property
+    def _gpu(self) -> Gpu | None:
+        return self._around.gpu.described if self._around.gpu else None
+
+    @property
     def exit_code(self) -> int:
-        """0; that of the first row that failed; 5 where interleaving did; 1 where outputs differ or are no numbers."""
-        failed = [row.error.exit_code for row in self.results if row.error is not None]
+        """0; that of the first row that failed; 5 where interleaving did; 1 where outputs differ, or are no numbers, or a
+        time is impossible.
+        """
+        failed = [
+            row.error.exit_code
+            for number, row in enumerate(self.results)
+            if row.error is not None and number not in self._superseded
+        ]
         if failed:
             return failed[0]
         if self._interleaving_failed:
             return MeasurementError.exit_code
-        bad = any(row.parity is not None and row.parity.status in ("different", "invalid") for row in self.results)
+        bad = any(
+            (row.parity is not None and row.parity.status in ("different", "invalid"))
+            or (row.integrity is not None and row.integrity.status == "impossible")
+            for row in self.results
+        )
         return BAD_VERDICT if bad else DONE
 
     def _backend_names(self, sources: list[ModelSource]) -> tuple[str, ...]:
         if not self.plan.backends:
             files_only = all(source.source == "onnx" for source in sources)
-            return ("onnxruntime",) if files_only else NAMES
+            return ("onnxruntime",) if files_only else names_for(self.plan.device, everything=False)
         return self.plan.backends
 
     def _run_model(self, source: ModelSource, backends: list[Backend]) -> None:
@@ -182,7 +217,7 @@ class Run:
             return None
 
     def _run_case(self, case: Case, backends: list[Backend], loaded: Loaded, *, raise_memory: bool) -> None:
-        """A row for each backend; none where memory runs out before anything is timed, and `raise_memory` is set."""
+        """A row for each backend; where memory runs out and `raise_memory` is set, that of what was measured before."""
         contestants: list[Contestant] = []
         failures: list[Result] = []
         label = f"{case.model.name}, batch {case.batch_size}"
@@ -207,11 +242,17 @@ class Run:
                 self._keep(failure)
             for one in ready:
                 self._around.observer.stage(f"{label}: measuring {one.name}")
-                self._time(case, one)
+                self._time(case, one, raise_memory=raise_memory)
             self._interleave(case, [one for one in ready if one.samples is not None])
         finally:
             for one in contestants:
-                one.prepared.close()
+                self._close(one)
+
+    def _close(self, one: Contestant) -> None:
+        try:
+            one.prepared.close()
+        except Exception as error:  # after a lost device nothing can be freed; the rows matter more
+            self._around.observer.failed(error)
 
     def _interleave(self, case: Case, timed: list[Contestant]) -> None:
         if len(timed) < 2 or self.plan.mode != "latency":
@@ -232,20 +273,31 @@ class Run:
                 )
             )
 
-    def _time(self, case: Case, one: Contestant) -> None:
+    def _time(self, case: Case, one: Contestant, *, raise_memory: bool) -> None:
         try:
             result = time_alone(case, one, self._around)
         except Interrupted as stopped:
             if stopped.result is not None and stopped.samples is not None:
-                self._keep(stopped.result, stopped.samples.ns)
+                self._keep(stopped.result, stopped.samples.columns)
             raise
+        except Broken as broken:
+            broken.result.error = self._failure(case, one.name, broken.error).error
+            self._keep(broken.result, broken.samples.columns)
+            one.samples = None
+            if is_out_of_memory(broken.error) and raise_memory:
+                self._superseded.add(len(self._rows) - 1)
+                raise broken.error from broken
+            return
         except Exception as error:
+            if is_out_of_memory(error) and raise_memory:
+                raise
             self._keep(self._failure(case, one.name, error))
             one.samples = None
             return
         assert one.samples is not None  # noqa: S101  time_alone returned
-        self._keep(result, one.samples.ns)
+        self._keep(result, one.samples.columns)
         result.warnings = advise(ResultFacts.of(result), self._around.environment, result.activity, self.plan.flags)
+        result.warnings += advise_gpu(result.gpu_activity, self._gpu, self.plan.flags)
         result.warnings += [
             Notice(
                 code="backend_log",
@@ -302,7 +354,7 @@ class Run:
         for row in rows:
             row.warnings.append(notice)
 
-    def _keep(self, result: Result, samples: NDArray[np.int64] | None = None) -> None:
+    def _keep(self, result: Result, samples: Columns | None = None) -> None:
         self._rows.append((result, samples))
 
 

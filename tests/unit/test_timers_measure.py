@@ -162,7 +162,7 @@ def test_the_garbage_collector_is_on_again_after_an_error() -> None:
         {"ci": -0.1},
         {"confidence": 1.0},
         {"confidence": 0.0},
-        {"mode": "cold"},
+        {"mode": "speed"},
         {"warmup": -1},
     ],
 )

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of `pyperf-infer run`, in the order in which its help lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pyperf_infer.cli.parameters import Parsed, apply_options, cpu_list, key_value, milliseconds, seconds, tolerance
+from pyperf_infer.units import parse_percent, parse_percentiles
+
+_KEY_VALUE = Parsed("KEY=VALUE", key_value)
+_PERCENT = Parsed("PERCENT", parse_percent)
+_SECONDS = Parsed("SECONDS", seconds)
+_MILLISECONDS = Parsed("MS", milliseconds)
+_TOLERANCE = Parsed("NUMBER", tolerance)
+_MOST_BATCH = 2**31 - 1
+
+
+def model_options(command: Any) -> Any:
+    """What is run: models, backends, shapes, weights, precision, device."""
+    options = (
+        click.argument("models", nargs=-1, required=True, metavar="MODEL..."),
+        click.option(
+            "--backend",
+            "backends",
+            multiple=True,
+            type=click.Choice(["torch", "torch-cudagraph", "onnxruntime", "onnxruntime-cudagraph", "all"]),
+            help="Repeatable. The cudagraph ones take --device cuda. [default: torch and onnxruntime]",
+        ),
+        click.option(
+            "-b",
+            "--batch-size",
+            "batch_sizes",
+            multiple=True,
+            type=click.IntRange(1, _MOST_BATCH),
+            help="Repeatable. Fills the first dimension of every input that leaves it open. [default: 1]",
+        ),
+        click.option(
+            "--shape", "shapes", multiple=True, metavar="[NAME:]1x3x224x224", help="The whole shape of an input."
+        ),
+        click.option(
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="A state_dict (.pth) or .safetensors file; without it weights are random.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
+            default="float32",
+            show_default=True,
+            help="float32 means it: TF32 is off. The others take --device cuda.",
+        ),
+        click.option(
+            "--device", default="cpu", show_default=True, metavar="cpu|cuda[:N]", help="Where models run."
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**63 - 1),
+            default=42,
+            show_default=True,
+            help="Of weights, inputs and order.",
+        ),
+    )
+    return apply_options(options, command)
+
+
+def measuring_options(command: Any) -> Any:
+    """How it is measured: mode, stop rule, warm-up, tolerances."""
+    options = (
+        click.option(
+            "--mode",
+            type=click.Choice(["latency", "throughput", "cold"]),
+            default="latency",
+            show_default=True,
+            help="What one sample is: a call, the period between two completions, or a call after the caches were flushed.",
+        ),
+        click.option("--duration", type=_SECONDS, default="1", show_default=True, help="Measure at least this long."),
+        click.option(
+            "--iterations",
+            type=click.IntRange(1, 10**7),
+            default=30,
+            show_default=True,
+            help="Take at least so many samples.",
+        ),
+        click.option(
+            "--max-duration", type=_SECONDS, help="Stop then, converged or not. [default: 20, or 1.5 x --duration]"
+        ),
+        click.option(
+            "--ci",
+            type=_PERCENT,
+            default="1%",
+            show_default=True,
+            help="Stop at this half-width of the median's interval.",
+        ),
+        click.option(
+            "--percentiles",
+            type=Parsed("50,90,...", parse_percentiles),
+            help="Take the samples that these need. [default: p90, p95, p99 where the samples support them]",
+        ),
+        click.option(
+            "--warmup-ms",
+            type=_MILLISECONDS,
+            default="5000",
+            show_default=True,
+            help="Spend at most this on getting steady.",
+        ),
+        click.option(
+            "--warmup-iterations",
+            type=click.IntRange(0, 10**9),
+            default=1,
+            show_default=True,
+            help="Warm up with at least so many calls.",
+        ),
+        click.option(
+            "--margin", type=_PERCENT, default="1%", show_default=True, help="Differences up to this count as the same."
+        ),
+        click.option(
+            "--rtol",
+            type=_TOLERANCE,
+            help="Of the outputs, relative to how much they move. [default: by precision, 0.001 for float32]",
+        ),
+        click.option("--atol", type=_TOLERANCE, help="Of the outputs, in their own unit. [default: 0]"),
+        click.option(
+            "--retry/--no-retry", default=True, show_default=True, help="Halve a batch that does not fit in memory."
+        ),
+    )
+    return apply_options(options, command)
+
+
+def runtime_options(command: Any) -> Any:
+    """Threads and what ONNX Runtime is given."""
+    options = (
+        click.option("--threads", type=click.IntRange(1, 4096), help="Of each backend. [default: physical cores]"),
+        click.option(
+            "--inter-op-threads",
+            type=click.IntRange(1, 4096),
+            default=1,
+            show_default=True,
+            help="ONNX Runtime's, between nodes.",
+        ),
+        click.option("--cpu-affinity", type=Parsed("0,2-3", cpu_list), help="Run on these CPUs only."),
+        click.option("--provider", help="ONNX Runtime's execution provider. [default: that of --device]"),
+        click.option(
+            "--provider-option", "provider_options", multiple=True, type=_KEY_VALUE, help="Passed through; repeatable."
+        ),
+        click.option(
+            "--session-option", "session_options", multiple=True, type=_KEY_VALUE, help="Passed through; repeatable."
+        ),
+        click.option(
+            "--opt-level",
+            type=click.Choice(["disabled", "basic", "extended", "layout", "all"]),
+            default="all",
+            show_default=True,
+            help="ONNX Runtime's graph optimisation.",
+        ),
+        click.option(
+            "--execution-mode",
+            type=click.Choice(["sequential", "parallel"]),
+            default="sequential",
+            show_default=True,
+            help="ONNX Runtime's.",
+        ),
+        click.option("--opset", type=click.IntRange(7, 99), help="Of the ONNX export. [default: the exporter's]"),
+        click.option("--allow-cpu-fallback", is_flag=True, help="Time it although nodes fall off the asked provider."),
+    )
+    return apply_options(options, command)
+
+def gpu_options(command: Any) -> Any:
+    """What only a GPU has; each is refused without --device cuda."""
+    options = (
+        click.option(
+            "--cuda-graph/--no-cuda-graph",
+            default=False,
+            show_default=True,
+            help="Capture each backend's work in a CUDA graph and launch that.",
+        ),
+        click.option(
+            "--allow-eager-fallback", is_flag=True, help="Time a model eagerly where its capture in a graph fails."
+        ),
+        click.option("--autocast", is_flag=True, help="Keep float32 weights and let torch choose where --precision holds."),
+        click.option("--channels-last", is_flag=True, help="Give torch its images in that memory format."),
+        click.option(
+            "--conv-search",
+            type=click.Choice(["exhaustive", "heuristic"]),
+            default="exhaustive",
+            show_default=True,
+            help="How cuDNN's convolution algorithms are chosen, in every backend alike.",
+        ),
+        click.option(
+            "--streams",
+            type=click.IntRange(1, 256),
+            default=1,
+            show_default=True,
+            help="Sessions or captures, each on a stream of its own. Takes --mode throughput.",
+        ),
+        click.option("--include-transfers", is_flag=True, help="Copy inputs in and outputs out with every call."),
+        click.option(
+            "--spin-wait/--block-wait",
+            "spin_wait",
+            default=True,
+            show_default=True,
+            help="Wait for the GPU by asking again and again, or asleep.",
+        ),
+        click.option(
+            "--gate/--no-gate",
+            default=True,
+            show_default=True,
+            help="Hold the stream back until a cold call is queued, and to see that submit does not wait.",
+        ),
+        click.option(
+            "--profile-range",
+            is_flag=True,
+            help="Mark the measured window for Nsight (NVTX, profiler start and stop). Switches the gate off.",
+        ),
+        click.option(
+            "--poll-gpu/--no-poll-gpu",
+            default=True,
+            show_default=True,
+            help="Read clocks, power and temperature meanwhile, in a process of its own.",
+        ),
+    )
+    return apply_options(options, command)
