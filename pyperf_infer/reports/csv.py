@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pyperf_infer.reports.comparisons import as_contender
 from pyperf_infer.reports.escape import printable
+from pyperf_infer.reports.gpu_csv import gpu_cells
+from pyperf_infer.reports.judged import judged_quantity
 from pyperf_infer.results.csv_text import Cell, csv_text
 
 if TYPE_CHECKING:
@@ -16,25 +19,19 @@ if TYPE_CHECKING:
 def run_csv(document: Document) -> str:
     """A header and a line a result. The percentiles' columns are those that any result of the document has."""
     percents = sorted({one.percent for result in document.results for one in _percentiles(result)} - {50.0})
-    comparisons = {(one.model, one.batch_size, one.contender): one for one in document.comparisons}
-    rows = [_row(document, one, percents, comparisons) for one in document.results]
+    rows = [_row(document, one, percents) for one in document.results]
     header = list(rows[0]) if rows else []
     return csv_text([header, *(list(row.values()) for row in rows)]) if rows else ""
 
 
-def _row(
-    document: Document,
-    result: Result,
-    percents: Iterable[float],
-    comparisons: dict[tuple[str, int, str], Comparison],
-) -> dict[str, Cell]:
-    key = (result.subject.model, result.subject.batch_size, result.method.backend)
+def _row(document: Document, result: Result, percents: Iterable[float]) -> dict[str, Cell]:
     row = {
         **_subject(result),
         **_latency(result, percents),
         **_summary(result),
-        **_comparison(comparisons.get(key)),
+        **_comparison(as_contender(document, result)),
         **_method(result),
+        **gpu_cells(result),
         "parity": result.parity.status if result.parity else None,
         "error": result.error.message if result.error else None,
         "warnings": ", ".join(one.code for one in (*document.warnings, *result.warnings)) or None,
@@ -64,6 +61,7 @@ def _latency(result: Result, percents: Iterable[float]) -> dict[str, Cell]:
     low, high = (block.p50_interval_ms if block else None) or (None, None)
     listed = {one.percent: one.value_ms for one in _percentiles(result)}
     return {
+        "quantity": judged_quantity(result) if block else None,
         "samples": block.count if block else None,
         "p50_ms": block.p50_ms if block else None,
         "p50_low_ms": low,

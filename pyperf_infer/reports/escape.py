@@ -41,6 +41,6 @@ def encodable(text: str, encoding: str) -> str:
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        text = text.replace("\N{PLUS-MINUS SIGN}", "+/-")
+        text = text.replace("\N{PLUS-MINUS SIGN}", "+/-").replace("\N{DEGREE SIGN}C", "C")
         return text.encode(encoding, errors="backslashreplace").decode(encoding)
     return text

@@ -10,6 +10,7 @@ from pyperf_infer.reports import notes, view
 from pyperf_infer.reports.escape import markdown, markdown_line
 
 if TYPE_CHECKING:
+    from pyperf_infer.reports.cells import Column
     from pyperf_infer.results.schema import Document
 
 
@@ -28,13 +29,13 @@ def run_markdown(document: Document) -> str:
     return "\n\n".join(one for one in sections if one) + "\n"
 
 
-def _table(columns: Sequence[view.Column]) -> str:
+def _table(columns: Sequence[Column]) -> str:
     if not columns or not columns[0].cells:
         return ""
     return "\n".join(_lines(columns))
 
 
-def _lines(columns: Sequence[view.Column]) -> Iterator[str]:
+def _lines(columns: Sequence[Column]) -> Iterator[str]:
     yield _row(one.title for one in columns)
     yield _row(("---:" if one.numeric else "---" for one in columns), escape=False)
     for index in range(len(columns[0].cells)):

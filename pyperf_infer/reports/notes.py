@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from pyperf_infer.reports import gpu_notes
+from pyperf_infer.reports.gpu_view import launch_bound_withheld
+from pyperf_infer.reports.judged import mode_line
 from pyperf_infer.reports.row_names import name_rows, row_name
 from pyperf_infer.reports.view import NOT_CONVERGED
 from pyperf_infer.units import format_duration_ns, format_duration_s, format_percent
 
 if TYPE_CHECKING:
-    from pyperf_infer.results.schema import Document, OutputParity, Parity, Result, Weights
+    from pyperf_infer.results.schema import Comparison, Document, OutputParity, Parity, Result, Weights
 
 # A shorter phase is in the document, and not worth a word here.
 SHORTEST_PHASE_S = 0.001
@@ -30,13 +33,14 @@ class Note:
 
 
 def headline(document: Document) -> list[Note]:
-    """Tool and libraries, machine; before them, that the document is not all that was asked for."""
+    """Tool and libraries, machine, GPUs that a row ran on; before them, that not all that was asked for is there."""
     environment = document.environment
     libraries = [f"{name} {environment.libraries[name]}" for name in _LIBRARIES if name in environment.libraries]
     cpu = f"{environment.cpu_model or environment.architecture}, "
     cpu += f"{len(environment.affinity)} of {environment.logical_cores} CPUs"
     tool = f"{document.tool} {document.tool_version}"
-    notes = [Note("plain", " | ".join([tool, *libraries])), Note("plain", cpu)]
+    gpus = gpu_notes.gpu_lines(document)
+    notes = [Note("plain", " | ".join([tool, *libraries])), *(Note("plain", one) for one in [cpu, *gpus])]
     if document.status == "interrupted":
         notes.insert(0, Note("unsure", "INTERRUPTED: what follows is what was measured until then."))
     if document.status == "failed":
@@ -49,7 +53,15 @@ _LIBRARIES = ("torch", "onnxruntime", "onnxruntime-gpu")
 
 def findings(document: Document) -> list[Note]:
     """What the numbers do not say by themselves, the worst first."""
-    return [*_failures(document), *_parities(document), *_undecided(document), *_refused(document), *_wide(document)]
+    return [
+        *_failures(document),
+        *_impossible(document),
+        *_parities(document),
+        *_launch_bound(document),
+        *_undecided(document),
+        *_refused(document),
+        *_wide(document),
+    ]
 
 
 def _failures(document: Document) -> list[Note]:
@@ -58,6 +70,43 @@ def _failures(document: Document) -> list[Note]:
         for one in document.results
         if one.error is not None
     ]
+
+
+def _impossible(document: Document) -> list[Note]:
+    return _remedied_once(
+        [
+            Note("bad", _sentence(f"{row_name(document, one)}: IMPOSSIBLE: {one.integrity.reason}"), _DO_NOT_USE)
+            for one in document.results
+            if one.integrity is not None and one.integrity.status == "impossible"
+        ]
+    )
+
+
+_DO_NOT_USE = "The measurement is wrong, not the device faster than it can be: do not use this row's numbers."
+
+
+def _launch_bound(document: Document) -> list[Note]:
+    notes = []
+    for one in document.results:
+        name, summary = row_name(document, one), one.summary
+        if summary.launch_bound:
+            text = _sentence(f"{name} is launch-bound: {summary.launch_bound_evidence}")
+            notes.append(Note("unsure", text, _LAUNCH_LESS))
+        elif summary.launch_bound is not None:
+            notes.append(Note("plain", f"{name} is not launch-bound: {summary.launch_bound_evidence}"))
+        elif launch_bound_withheld(one) and one.method.gpu is not None:
+            reason = summary.launch_bound_evidence or _UNKNOWN_HAND_OVER[one.method.gpu.asynchronous]
+            reason = reason.removeprefix("withheld: ")
+            notes.append(Note("plain", f"{name}: whether it is launch-bound is withheld: {reason}"))
+    return _remedied_once(notes)
+
+
+_LAUNCH_LESS = "The GPU waits for the host. A CUDA graph, a larger batch or fewer kernels shorten that wait."
+_UNKNOWN_HAND_OVER = {
+    "proved": "no evidence",
+    "sync_inside_submit": "the call that hands the work over waits for the GPU",
+    "unknown": "it is not known whether the call that hands the work over waits for the GPU",
+}
 
 
 def _parities(document: Document) -> list[Note]:
@@ -102,10 +151,16 @@ def _difference(worst: OutputParity, *, name: bool) -> str:
 
 def _undecided(document: Document) -> list[Note]:
     return [
-        Note("unsure", f"{one.model} batch {one.batch_size}, {one.contender} against {one.baseline}: {one.reason}")
+        Note("unsure", f"{_compared(document, one)}, {one.contender} against {one.baseline}: {one.reason}")
         for one in document.comparisons
         if one.reason
     ]
+
+
+def _compared(document: Document, comparison: Comparison) -> str:
+    several = len({one.subject.precision for one in document.results}) > 1
+    precision = f" {comparison.precision}" if several and comparison.precision else ""
+    return f"{comparison.model} batch {comparison.batch_size}{precision}"
 
 
 def _refused(document: Document) -> list[Note]:
@@ -147,7 +202,7 @@ def method(document: Document) -> list[tuple[str, str]]:
     facts: list[tuple[str, Callable[[Result], str]]] = [
         ("clock", _clock),
         ("loop", lambda one: one.method.loop),
-        ("mode", lambda one: one.method.mode),
+        ("mode", mode_line),
         ("device", lambda one: ", ".join(filter(None, [one.method.device, one.method.provider]))),
         ("nodes", _nodes),
         ("threads", lambda one: str(one.method.threads)),
@@ -156,6 +211,7 @@ def method(document: Document) -> list[tuple[str, str]]:
         ("weights", lambda one: _weights(one.subject.weights)),
         ("seed", lambda one: str(one.method.seed)),
         ("memory", lambda one: one.summary.memory_method or ""),
+        *gpu_notes.facts(),
     ]
     lines = [(title, _shared(document, value)) for title, value in facts]
     phases = [one for one in document.phases if one.seconds >= SHORTEST_PHASE_S]
@@ -208,6 +264,17 @@ def _weights(weights: Weights | None) -> str:
     if weights.source == "random":
         return f"random (seed {weights.seed}): the time is real, the predictions mean nothing"
     return f"{weights.source} (SHA-256 {weights.sha256[:12]})"
+
+
+def _sentence(text: str) -> str:
+    """``text`` so that a remedy can follow it on the same line."""
+    return text if text.endswith(".") else f"{text}."
+
+
+def _remedied_once(notes: list[Note]) -> list[Note]:
+    """The remedy that several notes share, behind the last of them only."""
+    last = {one.remedy: index for index, one in enumerate(notes)}
+    return [one if last[one.remedy] == index else replace(one, remedy="") for index, one in enumerate(notes)]
 
 
 def _small(value: float) -> str:

@@ -37,6 +37,7 @@ def name_rows(document: Document, rows: Sequence[Result], *, always: bool = Fals
         lambda one: one.method.backend,
         lambda one: one.subject.model,
         lambda one: f"batch {one.subject.batch_size}",
+        lambda one: one.subject.precision,
         lambda one: f"{one.subject.model} batch {one.subject.batch_size}",
     )
     for label in shared:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from pyperf_infer.reports import notes, view
 from pyperf_infer.reports.bands import split, width_of
+from pyperf_infer.reports.cells import Cell, Column
 from pyperf_infer.reports.escape import encodable, printable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _STYLES = {"plain": "", "good": "green", "bad": "red", "unsure": "yellow", "quie
 _MARKS = {"good": "ok", "bad": "!!", "unsure": "! ", "plain": "- "}
 _JUSTIFY: dict[bool, Literal["left", "right"]] = {True: "right", False: "left"}
 
-Lines = Callable[[view.Cell], list[str]]
+Lines = Callable[[Cell], list[str]]
 
 
 def render_run(document: Document, console: Console) -> None:
@@ -41,7 +42,7 @@ def render_run(document: Document, console: Console) -> None:
     _print_method(document, console)
 
 
-def _print_tables(document: Document, metrics: Sequence[view.Column], console: Console, *, again: bool = False) -> None:
+def _print_tables(document: Document, metrics: Sequence[Column], console: Console, *, again: bool = False) -> None:
     keys = view.key_columns(document)
     everything = range(len(document.results))
     for lines in (_in_one_line, _in_two_lines):
@@ -63,7 +64,7 @@ def _print_tables(document: Document, metrics: Sequence[view.Column], console: C
             _print(_table([*keys, *(metrics[one] for one in band)], rows, _in_two_lines, console), console)
 
 
-def _table(columns: Sequence[view.Column], rows: Iterable[int], lines: Lines, console: Console) -> Table:
+def _table(columns: Sequence[Column], rows: Iterable[int], lines: Lines, console: Console) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     widths = [_width(one, lines, console) for one in columns]
     fits = width_of(widths) <= console.width  # where not even that does, cells are folded rather than cut off
@@ -75,21 +76,21 @@ def _table(columns: Sequence[view.Column], rows: Iterable[int], lines: Lines, co
     return table
 
 
-def _text(cell: view.Cell, lines: Lines, console: Console) -> Text:
+def _text(cell: Cell, lines: Lines, console: Console) -> Text:
     text = Text("\n").join(Text(_safe(one, console)) for one in lines(cell))
     text.stylize(_STYLES[cell.tone])
     return text
 
 
-def _in_one_line(cell: view.Cell) -> list[str]:
+def _in_one_line(cell: Cell) -> list[str]:
     return [cell.joined]
 
 
-def _in_two_lines(cell: view.Cell) -> list[str]:
+def _in_two_lines(cell: Cell) -> list[str]:
     return [cell.text, cell.detail] if cell.detail and not cell.repeated else [cell.text]
 
 
-def _width(column: view.Column, lines: Lines, console: Console) -> int:
+def _width(column: Column, lines: Lines, console: Console) -> int:
     texts = [column.title, *(_safe(line, console) for cell in column.cells for line in lines(cell))]
     return max(cell_len(one) for one in texts)
 

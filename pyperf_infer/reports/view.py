@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from pyperf_infer.reports import gpu_view
+from pyperf_infer.reports.cells import Cell, Column, Tone, column, median, memory, number, without_empty
+from pyperf_infer.reports.comparisons import as_contender, is_baseline
+from pyperf_infer.reports.gpu_conditions import condition_columns
+from pyperf_infer.reports.judged import labels, only
 from pyperf_infer.units import (
-    format_bytes,
     format_count,
     format_duration_ms,
     format_duration_s,
@@ -22,41 +25,16 @@ if TYPE_CHECKING:
 NOT_CONVERGED = "*"  # behind an interval that is wider than asked; notes.py explains it
 _SHORT_REASON = 20
 
-Tone = Literal["plain", "good", "bad", "unsure", "quiet"]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A value, and what belongs behind it or under it."""
-
-    text: str = ""
-    detail: str = ""
-    tone: Tone = "plain"
-    repeated: bool = False  # the detail also stands in the notes: it may be left out where room is scarce
-
-    @property
-    def joined(self) -> str:
-        return f"{self.text} {self.detail}".strip()
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: a title, and one cell a result, in the document's order."""
-
-    title: str
-    cells: tuple[Cell, ...]
-    numeric: bool = True
-
 
 def key_columns(document: Document) -> list[Column]:
-    """Model, batch, backend, and the precision where there is more than one: together they name a row."""
+    """Model, batch, backend, and the precision unless all is float32 on the CPU: together they name a row."""
     rows = document.results
     columns = [
         Column("model", tuple(Cell(one.subject.model) for one in rows), numeric=False),
         Column("batch", tuple(_batch(one) for one in rows)),
         Column("backend", tuple(Cell(one.method.backend) for one in rows), numeric=False),
     ]
-    if len({one.subject.precision for one in rows}) > 1:
+    if any(one.method.gpu is not None or one.subject.precision != "float32" for one in rows):
         columns.append(Column("precision", tuple(Cell(one.subject.precision) for one in rows), numeric=False))
     return columns
 
@@ -64,48 +42,53 @@ def key_columns(document: Document) -> list[Column]:
 def metric_columns(document: Document) -> list[Column]:
     """What was measured; a column that would be empty throughout is left out."""
     rows = document.results
-    comparisons = {(one.model, one.batch_size, one.contender): one for one in document.comparisons}
-    baselines = {(one.model, one.batch_size, one.baseline) for one in document.comparisons}
 
     def speed_up(result: Result) -> Cell:
-        key = (result.subject.model, result.subject.batch_size, result.method.backend)
-        if key in comparisons:
-            return _comparison(comparisons[key])
-        return Cell("baseline", tone="quiet") if key in baselines else Cell()
+        comparison = as_contender(document, result)
+        if comparison is not None:
+            return _comparison(comparison)
+        return Cell("baseline", tone="quiet") if is_baseline(document, result) else Cell()
 
-    columns = [_column("p50", rows, _p50)]
-    columns += [_column(f"p{percent:g}", rows, _percentile(percent)) for percent in _percents(rows)]
-    columns += [
-        _column("items/s", rows, lambda one: _number(one.summary.throughput_per_s, format_count)),
-        _column("speed-up", rows, speed_up),
-        _column("submit", rows, _submit),
-        _column("peak memory", rows, _memory),
-        _column("load", rows, _load),
-        _column("first inference", rows, _first_inference),
-        _column("export", rows, lambda one: _number(one.summary.export_s, format_duration_s)),
-        _column("call in a batch", rows, lambda one: _nanoseconds(one.summary.batched_ns_per_call)),
+    columns = [
+        *_timing_columns(rows),
+        column("items/s", rows, lambda one: number(one.summary.throughput_per_s, format_count)),
+        column("speed-up", rows, speed_up),
+        column("gpu", rows, gpu_view.gpu_span),
+        column("submit", rows, _submit),
+        *gpu_view.transfer_columns(rows),
+        *gpu_view.meaning_columns(rows),
+        *gpu_view.device_columns(rows),
+        column("peak memory", rows, _memory),
+        column("load", rows, _load),
+        column("first inference", rows, _first_inference),
+        column("export", rows, lambda one: number(one.summary.export_s, format_duration_s)),
+        column("call in a batch", rows, lambda one: _nanoseconds(one.summary.batched_ns_per_call)),
     ]
-    return _without_empty(columns)
+    return without_empty(columns)
 
 
 def method_columns(document: Document) -> list[Column]:
     """How each row came about: samples, time, why it stopped, what the warm-up took."""
     rows = document.results
     columns = [
-        _column("samples", rows, lambda one: _block(one, _samples)),
-        _column("measured", rows, lambda one: _number(one.method.measured_duration_s, format_duration_s)),
-        _column("stopped because", rows, _stop, numeric=False),
-        _column("warm-up", rows, _warmup, numeric=False),
+        column("samples", rows, lambda one: _block(one, _samples)),
+        column("measured", rows, lambda one: number(one.method.measured_duration_s, format_duration_s)),
+        column("stopped because", rows, _stop, numeric=False),
+        column("warm-up", rows, _warmup, numeric=False),
+        *condition_columns(rows),
     ]
-    return _without_empty(columns)
+    return without_empty(columns)
 
 
-def _column(title: str, rows: Iterable[Result], cell: Callable[[Result], Cell], *, numeric: bool = True) -> Column:
-    return Column(title, tuple(cell(one) for one in rows), numeric)
-
-
-def _without_empty(columns: Iterable[Column]) -> list[Column]:
-    return [one for one in columns if any(cell.text for cell in one.cells)]
+def _timing_columns(rows: Sequence[Result]) -> list[Column]:
+    """The median and the percentiles, in columns of their own for each quantity that a row is judged by."""
+    columns: list[Column] = []
+    for name, listed in labels(rows).items():
+        columns.append(column(f"{name}p50", rows, only(listed, _p50)))
+        columns += [
+            column(f"{name}p{percent:g}", rows, only(listed, _percentile(percent))) for percent in _percents(listed)
+        ]
+    return columns
 
 
 def _batch(result: Result) -> Cell:
@@ -120,8 +103,10 @@ def _p50(result: Result) -> Cell:
     if block is None:
         return Cell("not measured", tone="unsure")
     unsure = result.method.stop is not None and not result.method.stop.converged
-    mark = NOT_CONVERGED if unsure else ""
-    return Cell(format_duration_ms(block.p50_ms), half_width(block) + mark, "unsure" if unsure else "plain")
+    interval = half_width(block) + (NOT_CONVERGED if unsure else "")
+    if result.integrity is not None and result.integrity.status == "impossible":
+        return Cell(format_duration_ms(block.p50_ms), f"{interval} impossible", "bad")
+    return Cell(format_duration_ms(block.p50_ms), interval, "unsure" if unsure else "plain")
 
 
 def half_width(block: QuantityBlock) -> str:
@@ -166,10 +151,10 @@ def _comparison(comparison: Comparison) -> Cell:
 
 
 def _submit(result: Result) -> Cell:
-    if result.summary.timing is None:
-        return Cell()
-    submit = result.summary.submit
-    return Cell("= total", tone="quiet") if submit is None else Cell(format_duration_ms(submit.p50_ms))
+    summary = result.summary
+    # Without a GPU, handing the work over is the whole call. With one, it was not measured: mode throughput.
+    synchronous = summary.submit is None and summary.timing is not None and result.method.gpu is None
+    return Cell("= total", tone="quiet") if synchronous else median(summary.submit)
 
 
 def _load(result: Result) -> Cell:
@@ -190,10 +175,7 @@ def _first_inference(result: Result) -> Cell:
 
 
 def _memory(result: Result) -> Cell:
-    peak, increase = result.summary.peak_memory_bytes, result.summary.memory_increase_bytes
-    if peak is None:
-        return Cell()
-    return Cell(format_bytes(peak), "" if increase is None else f"({'+' * (increase >= 0)}{format_bytes(increase)})")
+    return memory(result.summary.peak_memory_bytes, result.summary.memory_increase_bytes)
 
 
 def _stop(result: Result) -> Cell:
@@ -215,10 +197,6 @@ def _samples(block: QuantityBlock) -> Cell:
 
 def _block(result: Result, cell: Callable[[QuantityBlock], Cell]) -> Cell:
     return Cell() if result.summary.timing is None else cell(result.summary.timing)
-
-
-def _number(value: float | None, form: Callable[[float], str]) -> Cell:
-    return Cell() if value is None else Cell(form(value))
 
 
 def _nanoseconds(value: float | None) -> Cell:

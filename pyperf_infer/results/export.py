@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 from pyperf_infer.errors import InputError
 from pyperf_infer.results.csv_text import Cell, csv_text
 from pyperf_infer.results.files import write_text
-from pyperf_infer.results.samples import Nanoseconds, check_lengths
+from pyperf_infer.results.samples import Quantities, check_lengths
 
 if TYPE_CHECKING:
     from pyperf_infer.results.schema import Document
 
-HEADER = ("result", "model", "batch_size", "precision", "backend", "index", "latency_ns")
+KEY = ("result", "model", "batch_size", "precision", "backend", "index")
+ORDER = ("latency", "period", "submit", "gpu", "h2d", "d2h")
 
 
-def export_samples(document: Document, samples: Sequence[Nanoseconds | None], path: Path) -> None:
+def export_samples(document: Document, samples: Sequence[Quantities | None], path: Path) -> None:
     """Writes a line for each sample, in order of time: the result's number in the document, its key, the nanoseconds.
+
+    There is a column for every quantity that any result has; it is empty where a result has it not.
 
     Args:
         document: whose results they are.
@@ -36,12 +39,21 @@ def export_samples(document: Document, samples: Sequence[Nanoseconds | None], pa
     write_text(path, csv_text(_rows(document, samples)))
 
 
-def _rows(document: Document, samples: Sequence[Nanoseconds | None]) -> Iterator[Sequence[Cell]]:
-    yield HEADER
-    for number, (result, durations) in enumerate(zip(document.results, samples, strict=True)):
-        if durations is None:
+def _rows(document: Document, samples: Sequence[Quantities | None]) -> Iterator[Sequence[Cell]]:
+    names = _quantities(samples)
+    yield (*KEY, *(f"{name}_ns" for name in names))
+    for number, (result, quantities) in enumerate(zip(document.results, samples, strict=True)):
+        if quantities is None:
             continue
         subject = result.subject
         key = (number, subject.model, subject.batch_size, subject.precision, result.method.backend)
-        for index, duration in enumerate(durations.tolist()):
-            yield (*key, index, duration)
+        lists = {name: one.tolist() for name, one in quantities.items()}
+        absent = [None] * len(next(iter(lists.values())))
+        for index, durations in enumerate(zip(*(lists.get(name, absent) for name in names), strict=True)):
+            yield (*key, index, *durations)
+
+
+def _quantities(samples: Sequence[Quantities | None]) -> list[str]:
+    """Those that any result has: the known ones in their usual order, then what a newer version may have added."""
+    present = list(dict.fromkeys(name for one in samples if one is not None for name in one))
+    return [name for name in ORDER if name in present] + [name for name in present if name not in ORDER]

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pyperf_infer.errors import InputError, MeasurementError, PyperfInferError
 from pyperf_infer.results.atomic import check_writable, explained, resolve_target, write_atomically
 from pyperf_infer.results.samples import (
-    Nanoseconds,
+    Quantities,
     check_lengths,
     inline,
     load_all_samples,
@@ -43,19 +43,19 @@ class _Header(msgspec.Struct):
     schema_version: int
 
 
-def write_document(document: Document, path: Path, samples: Sequence[Nanoseconds | None] = ()) -> Document:
+def write_document(document: Document, path: Path, samples: Sequence[Quantities | None] = ()) -> Document:
     """Writes ``document`` to ``path`` whole or not at all, its side files first, and returns it as it was written.
 
     Args:
         document: what to write; it is not changed.
         path: a file; it may exist. A link is followed, and the side files lie beside the file it leads to.
-        samples: for each result in order its int64 nanoseconds, or ``None``. Left out, ``document`` keeps the
-            samples that it has.
+        samples: for each result in order its int64 nanoseconds of every quantity, the judged one first, or ``None``.
+            Left out, ``document`` keeps the samples that it has.
 
     Raises:
         InputError: ``path`` cannot be written. What was there before is as it was.
         MeasurementError: the document contradicts its own schema, so that nobody could read it back.
-        ValueError: ``samples`` has the wrong length, type or shape.
+        ValueError: ``samples`` has the wrong length, type or shape, or quantities of unlike lengths.
     """
     target = resolve_target(path)
     document, side_files = _with_samples(document, samples, target)
@@ -77,7 +77,7 @@ def write_document(document: Document, path: Path, samples: Sequence[Nanoseconds
     return document
 
 
-def document_text(document: Document, samples: Sequence[Nanoseconds | None] = ()) -> str:
+def document_text(document: Document, samples: Sequence[Quantities | None] = ()) -> str:
     """The document as JSON text, all samples in it. Raises as :func:`write_document`."""
     results = [
         result if one is None else replace(result, samples=inline(one))
@@ -137,7 +137,7 @@ def _check_header(path: Path, data: bytes) -> None:
 
 
 def _with_samples(
-    document: Document, samples: Sequence[Nanoseconds | None], target: Path
+    document: Document, samples: Sequence[Quantities | None], target: Path
 ) -> tuple[Document, dict[Path, bytes]]:
     check_lengths(document, samples)
     side_files: dict[Path, bytes] = {}

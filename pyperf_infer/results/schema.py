@@ -10,33 +10,40 @@ addition; a change that would mislead it raises ``SCHEMA_VERSION`` instead.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
+
+from pyperf_infer.results import gpu_schema
+from pyperf_infer.results.fields import (
+    AboveZero,
+    Count,
+    Interval,
+    NonNegative,
+    Percent,
+    Positive,
+    Quantity,
+    Sha256,
+    Share,
+    UtcTime,
+    check_order,
+)
 
 SCHEMA_VERSION = 1
 TOOL: Final = "pyperf-infer"
 
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
-NonNegative = Annotated[float, Meta(ge=0)]
-AboveZero = Annotated[float, Meta(gt=0)]
-Share = Annotated[float, Meta(gt=0, lt=1)]
-Percent = Annotated[float, Meta(gt=0, lt=100)]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-UtcTime = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
-Interval = tuple[NonNegative, NonNegative]
 Setting = str | int | float | bool | None
+
+Gpu = gpu_schema.Gpu
+GpuActivity = gpu_schema.GpuActivity
+GpuMethod = gpu_schema.GpuMethod
+GpuProcess = gpu_schema.GpuProcess
+Integrity = gpu_schema.Integrity
 
 
 def utc_now() -> UtcTime:
     """This moment as ``created_utc`` wants it: ISO 8601 in UTC, to the second, ending in Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _check_order(name: str, interval: Interval | None) -> None:
-    if interval is not None and not interval[0] <= interval[1]:
-        raise ValueError(f"{name} runs backwards: [{interval[0]}, {interval[1]}]")
 
 
 class Warning(Struct, kw_only=True):  # noqa: A001  the schema's own word; nothing here warns the Python way
@@ -69,14 +76,6 @@ class Cache(Struct, kw_only=True):
     kind: Literal["data", "instruction", "unified"]
     size_bytes: Positive
     shared_by_cpus: Positive | None = None
-
-
-class Gpu(Struct, kw_only=True):
-    """A GPU in the machine."""
-
-    name: str
-    driver: str | None = None
-    memory_bytes: Positive | None = None
 
 
 class Environment(Struct, kw_only=True):
@@ -182,6 +181,7 @@ class Method(Struct, kw_only=True):
     stop: Stop | None = None
     measured_duration_s: NonNegative | None = None
     providers: NodeAssignment | None = None
+    gpu: GpuMethod | None = None  # None where no GPU took part
 
 
 class Percentile(Struct, kw_only=True):
@@ -195,7 +195,7 @@ class Percentile(Struct, kw_only=True):
     def __post_init__(self) -> None:
         if (self.value_ms is None) == (self.refused is None):
             raise ValueError(f"p{self.percent:g} must have either a value or the reason why it has none")
-        _check_order("interval_ms", self.interval_ms)
+        check_order("interval_ms", self.interval_ms)
 
 
 class QuantityBlock(Struct, kw_only=True):
@@ -216,7 +216,7 @@ class QuantityBlock(Struct, kw_only=True):
     p99_ms: NonNegative | None = None
 
     def __post_init__(self) -> None:
-        _check_order("p50_interval_ms", self.p50_interval_ms)
+        check_order("p50_interval_ms", self.p50_interval_ms)
         if not self.min_ms <= self.p50_ms <= self.max_ms:
             raise ValueError(f"p50_ms {self.p50_ms} lies outside [min_ms, max_ms] = [{self.min_ms}, {self.max_ms}]")
 
@@ -227,6 +227,9 @@ class Summary(Struct, kw_only=True):
     latency: QuantityBlock | None = None
     period: QuantityBlock | None = None  # between two completions; stands in place of latency in mode throughput
     submit: QuantityBlock | None = None  # None where handing the work over is the whole call: synchronous
+    gpu: QuantityBlock | None = None  # between two events around the work, on its stream
+    h2d: QuantityBlock | None = None  # transfers to the device and back, only where they are included
+    d2h: QuantityBlock | None = None
     throughput_per_s: NonNegative | None = None  # items (batch x calls) over wall time
     session_create_s: NonNegative | None = None
     first_inference_ms: NonNegative | None = None
@@ -236,11 +239,22 @@ class Summary(Struct, kw_only=True):
     memory_increase_bytes: int | None = None
     memory_method: str | None = None
     batched_ns_per_call: NonNegative | None = None
+    launch_bound: bool | None = None  # None where it is withheld, and where no GPU took part
+    launch_bound_evidence: str | None = None  # the numbers behind it, or why it is withheld
+    gpu_busy_ms: NonNegative | None = None  # a call, from a profiler's pass of its own
+    gpu_busy_method: str | None = None
+    device_peak_memory_bytes: Count | None = None
+    device_memory_increase_bytes: int | None = None
+    device_memory_method: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.launch_bound is not None and self.launch_bound_evidence is None:
+            raise ValueError("launch_bound needs its evidence in launch_bound_evidence")
 
     @property
     def timing(self) -> QuantityBlock | None:
-        """What the mode measured: the latency, or the period between completions in mode throughput."""
-        return self.latency or self.period
+        """What the mode judges: the latency, the period in mode throughput, the gpu span in mode cold on a GPU."""
+        return self.latency or self.period or self.gpu
 
 
 class SampleData(Struct, kw_only=True):
@@ -248,17 +262,35 @@ class SampleData(Struct, kw_only=True):
 
     count: Positive
     unit: Literal["ns"] = "ns"
+    quantity: Quantity = "latency"  # what latency_ns, or the file's first column, holds: latency, period or gpu
     latency_ns: list[Count] | None = None
+    more_ns: dict[Quantity, list[Count]] = {}  # the same samples' other quantities, where they stand in the document
     file: str | None = None
+    columns: list[Quantity] | None = None  # the file's, where it has more than one: an array of (count, columns)
     sha256: Sha256 | None = None  # of the side file's bytes
 
     def __post_init__(self) -> None:
         if (self.latency_ns is None) == (self.file is None):
             raise ValueError("samples stand either in latency_ns or in a file, and in one of them only")
-        if self.latency_ns is not None and len(self.latency_ns) != self.count:
-            raise ValueError(f"count is {self.count}, but latency_ns holds {len(self.latency_ns)}")
-        if self.file is not None and self.sha256 is None:
+        if self.file is not None:
+            self._check_file()
+            return
+        if self.columns is not None:
+            raise ValueError("columns are a file's, and there is none")
+        if self.quantity in self.more_ns:
+            raise ValueError(f"more_ns holds {self.quantity}, which latency_ns holds already")
+        for name, values in [("latency_ns", self.latency_ns or []), *self.more_ns.items()]:
+            if len(values) != self.count:
+                raise ValueError(f"count is {self.count}, but {name} holds {len(values)}")
+
+    def _check_file(self) -> None:
+        if self.sha256 is None:
             raise ValueError("a samples file needs its sha256")
+        if self.more_ns:
+            raise ValueError("samples that stand in a file have no more_ns beside it")
+        names = self.columns
+        if names is not None and (len(names) < 2 or names[0] != self.quantity or len(set(names)) < len(names)):
+            raise ValueError(f"columns must be two or more names, {self.quantity} first and each once, not {names}")
 
 
 class Activity(Struct, kw_only=True):
@@ -307,6 +339,7 @@ class Comparison(Struct, kw_only=True):
 
     model: str
     batch_size: Positive
+    precision: str | None = None  # None in documents written before there was more than one
     baseline: str
     contender: str
     ratio: AboveZero  # p50 of the baseline / p50 of the contender
@@ -319,7 +352,7 @@ class Comparison(Struct, kw_only=True):
     discarded_calls: Count
 
     def __post_init__(self) -> None:
-        _check_order("interval", self.interval)
+        check_order("interval", self.interval)
         if self.interval is None and self.verdict != "undecided":
             raise ValueError(f"the verdict {self.verdict!r} needs an interval")
 
@@ -333,6 +366,8 @@ class Result(Struct, kw_only=True):
     samples: SampleData | None = None
     activity: Activity | None = None  # None where it failed before the measuring began
     parity: Parity | None = None
+    gpu_activity: GpuActivity | None = None  # None where no GPU took part
+    integrity: Integrity | None = None  # None where no GPU took part
     warnings: list[Warning] = []
     error: Failure | None = None
 

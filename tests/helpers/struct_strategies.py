@@ -30,11 +30,10 @@ def of_type(info: Any) -> st.SearchStrategy[Any]:
             return st.sampled_from(values)
         case inspect.IntType(ge=low):
             return st.integers(-(2**63) if low is None else low, 2**63 - 1)
-        case inspect.FloatType(ge=low, gt=above, lt=below):
-            least = low if low is not None else above
+        case inspect.FloatType(ge=low, gt=above, le=high, lt=below):
             strategy = st.floats(
-                least,
-                below,
+                low if low is not None else above,
+                high if high is not None else below,
                 exclude_min=above is not None,
                 exclude_max=below is not None,
                 allow_nan=False,
@@ -49,8 +48,8 @@ def of_type(info: Any) -> st.SearchStrategy[Any]:
             return st.lists(of_type(item), max_size=2)
         case inspect.TupleType(item_types=items):
             return st.tuples(*map(of_type, items)).map(lambda pair: tuple(sorted(pair)))
-        case inspect.DictType(value_type=value):
-            return st.dictionaries(TEXT, of_type(value), max_size=2)
+        case inspect.DictType(key_type=key, value_type=value):
+            return st.dictionaries(of_type(key), of_type(value), max_size=2)
         case inspect.UnionType(types=types):
             return st.one_of(*map(of_type, types))
         case inspect.StructType(cls=cls):
@@ -67,13 +66,33 @@ def _agreeing(cls: type[msgspec.Struct], values: dict[str, Any]) -> dict[str, An
     if cls is schema.Percentile:
         values["refused"] = "too few" if values["value_ms"] is None else None
     elif cls is schema.SampleData:
-        if values["latency_ns"]:
-            values |= {"count": len(values["latency_ns"]), "file": None}
-        else:
-            values |= {"latency_ns": None, "file": "a.npy", "sha256": "0" * 64}
+        values |= _inline(values) if values["latency_ns"] else _in_a_file(values)
     elif cls is schema.QuantityBlock:
         low, middle, high = sorted([values["min_ms"], values["p50_ms"], values["max_ms"]])
         values |= {"min_ms": low, "p50_ms": middle, "max_ms": high}
     elif cls is schema.Comparison and values["interval"] is None:
         values["verdict"] = "undecided"
+    elif cls is schema.Summary and values["launch_bound"] is not None:
+        values["launch_bound_evidence"] = values["launch_bound_evidence"] or "submit p50 is 0.97 of gpu p50"
+    elif cls is schema.GpuMethod:
+        values["gate_reason"] = "it synchronises" if values["gated"] is False else None
+    elif cls is schema.GpuActivity and not values["readings"]:
+        values["missing"] = values["missing"] or "NVML is not there"
+    elif cls is schema.Integrity and values["status"] != "ok":
+        values["reason"] = values["reason"] or "too fast"
     return values
+
+
+def _inline(values: dict[str, Any]) -> dict[str, Any]:
+    """Every quantity of one length, and the judged one not twice."""
+    count = len(values["latency_ns"])
+    more = {name: [*one, *values["latency_ns"]][:count] for name, one in values["more_ns"].items()}
+    more.pop(values["quantity"], None)
+    return {"count": count, "more_ns": more, "file": None, "columns": None}
+
+
+def _in_a_file(values: dict[str, Any]) -> dict[str, Any]:
+    """The judged quantity first and each once; a single one needs no columns."""
+    names = list(dict.fromkeys([values["quantity"], *(values["columns"] or [])]))
+    columns = names if len(names) > 1 else None
+    return {"latency_ns": None, "more_ns": {}, "file": "a.npy", "columns": columns, "sha256": "0" * 64}

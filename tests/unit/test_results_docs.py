@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 STRUCTS = [
     one
     for one in vars(schema).values()
-    if isinstance(one, type) and issubclass(one, msgspec.Struct) and one.__module__ == schema.__name__
+    if isinstance(one, type) and issubclass(one, msgspec.Struct) and one.__module__.startswith("pyperf_infer.results.")
 ]
 
 
@@ -23,3 +23,7 @@ def test_every_field_is_documented(struct: type[msgspec.Struct]) -> None:
     page = PAGE.read_text(encoding="utf-8")
     words = set(page.replace("`", " ").replace(",", " ").replace("{", " ").replace("}", " ").split())
     assert {one.name for one in msgspec.structs.fields(struct)} <= words
+
+
+def test_what_gpus_add_is_among_the_structs() -> None:
+    assert {schema.Gpu, schema.GpuProcess, schema.GpuActivity, schema.GpuMethod, schema.Integrity} <= set(STRUCTS)

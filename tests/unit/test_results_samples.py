@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from pyperf_infer.errors import InputError
 from pyperf_infer.results import schema
-from pyperf_infer.results.export import HEADER, export_samples
+from pyperf_infer.results.export import export_samples
 from pyperf_infer.results.files import load_all_samples, load_samples, read_document, write_document
 from pyperf_infer.results.samples import MAX_INLINE
 
@@ -35,8 +35,12 @@ def npys(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.glob("*.npy"))
 
 
+def latency(samples: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    return {"latency": samples}
+
+
 def written(folder: Path, samples: NDArray[np.int64] = MANY) -> schema.Document:
-    return write_document(made.document(), folder / "run.json", [FEW, samples])
+    return write_document(made.document(), folder / "run.json", [latency(FEW), latency(samples)])
 
 
 def test_few_samples_stand_in_the_document_and_many_beside_it(tmp_path: Path) -> None:
@@ -51,8 +55,9 @@ def test_few_samples_stand_in_the_document_and_many_beside_it(tmp_path: Path) ->
     assert npys(tmp_path) == [many.file]
     for one, expected in zip(document.results, (FEW, MANY), strict=True):
         samples = load_samples(document, one, tmp_path)
-        assert samples.dtype == np.int64
-        np.testing.assert_array_equal(samples, expected)
+        assert list(samples) == ["latency"]
+        assert samples["latency"].dtype == np.int64
+        np.testing.assert_array_equal(samples["latency"], expected)
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=20))
@@ -60,17 +65,17 @@ def test_inline_samples_read_back_exactly(values: list[int]) -> None:
     data = schema.SampleData(count=len(values), latency_ns=values)
     result = msgspec.structs.replace(made.result(), samples=data)
     document = msgspec.json.decode(msgspec.json.encode(made.document([result])), type=schema.Document)
-    assert load_samples(document, document.results[0], Path()).tolist() == values
+    assert load_samples(document, document.results[0], Path())["latency"].tolist() == values
 
 
 def test_a_result_without_samples_says_so(tmp_path: Path) -> None:
-    document = write_document(made.document(), tmp_path / "run.json", [None, FEW])
+    document = write_document(made.document(), tmp_path / "run.json", [None, latency(FEW)])
     with pytest.raises(InputError, match="holds no samples"):
         load_samples(document, document.results[0], tmp_path)
     first, second = load_all_samples(document, tmp_path)
     assert first is None
     assert second is not None
-    np.testing.assert_array_equal(second, FEW)
+    np.testing.assert_array_equal(second["latency"], FEW)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +84,9 @@ def test_a_result_without_samples_says_so(tmp_path: Path) -> None:
 )
 def test_samples_of_another_kind_are_refused(tmp_path: Path, samples: NDArray[np.int64]) -> None:
     with pytest.raises(ValueError, match="int64"):
-        write_document(made.document(), tmp_path / "run.json", [samples, None])
+        write_document(made.document(), tmp_path / "run.json", [latency(samples), None])
     with pytest.raises(ValueError, match="1 entries of samples for 2 results"):
-        write_document(made.document(), tmp_path / "run.json", [FEW])
+        write_document(made.document(), tmp_path / "run.json", [latency(FEW)])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,7 +146,7 @@ def test_a_side_file_outside_the_folder_is_refused(tmp_path: Path, name: str) ->
     with pytest.raises(InputError, match=r"not a plain \.npy file beside it"):
         load_samples(document, document.results[0], folder)
     data.file = "x.npy"
-    np.testing.assert_array_equal(load_samples(document, document.results[0], folder), MANY)
+    np.testing.assert_array_equal(load_samples(document, document.results[0], folder)["latency"], MANY)
 
 
 def test_a_side_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
@@ -169,7 +174,7 @@ def test_a_copied_document_keeps_its_samples(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "run.json", tmp_path / "baseline.json")
     written(tmp_path, MANY + 1)
     baseline = read_document(tmp_path / "baseline.json")
-    np.testing.assert_array_equal(load_samples(baseline, baseline.results[1], tmp_path), MANY)
+    np.testing.assert_array_equal(load_samples(baseline, baseline.results[1], tmp_path)["latency"], MANY)
 
 
 def test_a_stranger_s_document_cannot_have_other_files_removed(tmp_path: Path) -> None:
@@ -198,24 +203,24 @@ def test_a_failed_document_leaves_the_old_one_with_its_samples(tmp_path: Path, m
     monkeypatch.undo()
     assert sorted(tmp_path.iterdir()) == before
     document = read_document(tmp_path / "run.json")
-    np.testing.assert_array_equal(load_samples(document, document.results[1], tmp_path), MANY)
+    np.testing.assert_array_equal(load_samples(document, document.results[1], tmp_path)["latency"], MANY)
 
 
 @pytest.mark.parametrize("name", ["n" * 240 + ".json", "\N{SNOWMAN}" * 80 + ".json", "a\\b.json", ".json", "r"])
 def test_side_files_work_beside_documents_of_unusual_names(tmp_path: Path, name: str) -> None:
-    write_document(made.document(), tmp_path / name, [MANY, None])
+    write_document(made.document(), tmp_path / name, [latency(MANY), None])
     document = read_document(tmp_path / name)
-    np.testing.assert_array_equal(load_samples(document, document.results[0], tmp_path), MANY)
+    np.testing.assert_array_equal(load_samples(document, document.results[0], tmp_path)["latency"], MANY)
 
 
 def test_every_sample_is_exported_with_its_row(tmp_path: Path) -> None:
     document = made.document([made.result(model="=cmd()"), made.failed(), made.result(batch_size=4)])
-    samples = [np.array([3, 1]), None, np.array([2**62])]
+    samples = [latency(np.array([3, 1])), None, latency(np.array([2**62]))]
     export_samples(document, samples, tmp_path / "samples.csv")
     with (tmp_path / "samples.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        list(HEADER),
+        ["result", "model", "batch_size", "precision", "backend", "index", "latency_ns"],
         ["0", "'=cmd()", "1", "float32", "torch", "0", "3"],
         ["0", "'=cmd()", "1", "float32", "torch", "1", "1"],
         ["2", "resnet50", "4", "float32", "torch", "0", str(2**62)],
