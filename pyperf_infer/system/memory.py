@@ -23,6 +23,12 @@ _EXHAUSTED = (
     "bad allocation",
     "failed to allocate memory",  # ONNX Runtime's arena
     "could not allocate",  # pybind11, of a bytes object, with a capital letter
+    "cuda out of memory",  # torch's allocator on a GPU
+    "cuda error: out of memory",  # torch, of what it asks the CUDA runtime for past its allocator
+    "cuda_error_out_of_memory",
+    "cudaerrormemoryallocation",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
 )
 
 
@@ -113,10 +119,13 @@ def memory_limit() -> Iterator[int | None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of Python, torch or ONNX Runtime means that an allocation failed."""
+    """Whether an exception of Python, torch, ONNX Runtime or CUDA means that an allocation failed, on either side."""
     from pyperf_infer.errors import OutOfMemoryError
 
-    return isinstance(error, MemoryError | OutOfMemoryError) or any(text in str(error).lower() for text in _EXHAUSTED)
+    # Where torch has not been imported, the error is none of its own.
+    of_torch = getattr(sys.modules.get("torch"), "OutOfMemoryError", MemoryError)
+    kinds = (MemoryError, OutOfMemoryError, of_torch)
+    return isinstance(error, kinds) or any(text in str(error).lower() for text in _EXHAUSTED)
 
 
 def _give_back_freed_memory() -> None:
