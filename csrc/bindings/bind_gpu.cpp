@@ -90,7 +90,8 @@ class EventPair {
   }
 
   void require_stopped() const {
-    if (!stopped_) throw UsageError("the timer has not been started and stopped: with EventTimer(stream) as timer: ...");
+    if (!stopped_)
+      throw UsageError("the timer has not been started and stopped: with EventTimer(stream) as timer: ...");
   }
 
   std::shared_ptr<GpuStream> stream_;
@@ -144,8 +145,9 @@ void bind_gpu(py::module_& module) {
            [](const GpuStream& stream) {
              return std::pair(0, reinterpret_cast<std::uintptr_t>(stream.view().handle()));
            })
-      .def("synchronize", [](const GpuStream& stream) { stream.view().synchronize(); },
-           py::call_guard<py::gil_scoped_release>());
+      .def(
+          "synchronize", [](const GpuStream& stream) { stream.view().synchronize(); },
+          py::call_guard<py::gil_scoped_release>());
   py::class_<EventPair>(module, "EventPair")
       .def(py::init<std::shared_ptr<GpuStream>, std::int64_t>(), py::arg("stream").none(false), py::arg("timeout_ns"))
       .def("start", &EventPair::start)
@@ -164,15 +166,12 @@ void bind_gpu(py::module_& module) {
              check(plan);
              return plan;
            }),
-           py::kw_only(), py::arg("wait") = "spin",
-           py::arg("include_transfers") = gpu::StreamPlan{}.include_transfers,
+           py::kw_only(), py::arg("wait") = "spin", py::arg("include_transfers") = gpu::StreamPlan{}.include_transfers,
            py::arg("gate") = gpu::StreamPlan{}.gate, py::arg("timeout_ns") = gpu::StreamPlan{}.timeout_ns,
            py::arg("gate_timeout_ns") = gpu::StreamPlan{}.gate_timeout_ns,
            py::arg("in_flight") = gpu::StreamPlan{}.in_flight)
-      .def_property_readonly("wait",
-                             [](const gpu::StreamPlan& plan) {
-                               return plan.wait == gpu::Wait::kSpin ? "spin" : "block";
-                             })
+      .def_property_readonly(
+          "wait", [](const gpu::StreamPlan& plan) { return plan.wait == gpu::Wait::kSpin ? "spin" : "block"; })
       .def_readonly("include_transfers", &gpu::StreamPlan::include_transfers)
       .def_readonly("gate", &gpu::StreamPlan::gate)
       .def_readonly("timeout_ns", &gpu::StreamPlan::timeout_ns)

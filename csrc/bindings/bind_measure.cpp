@@ -133,12 +133,12 @@ void bind_measure(py::module_& module) {
   module.def(
       "measure",
       [](Target& target, const StopPlan& plan, SampleBuffer& samples, const std::string& mode,
-         const std::shared_ptr<CacheFlush>& flush, ProgressFunction progress) {
+         const std::optional<std::shared_ptr<CacheFlush>>& flush, ProgressFunction progress) {
         const Mode chosen = mode_named(mode);
         const OneUser::Hold hold_target(target);
         const OneUser::Hold hold_samples(samples);
         name_columns(samples, target.runner(), chosen);
-        target.runner().flush_with(flush.get());
+        target.runner().flush_with(flush ? flush->get() : nullptr);
         PythonCheckpoint checkpoint(std::move(progress));
         const py::gil_scoped_release release;
         return measure(target.runner(), chosen, plan, samples, checkpoint);

@@ -59,7 +59,8 @@ void bind_targets(py::module_& module) {
           "quantities",
           [](Target& target, const std::string& mode) {
             std::vector<std::string> names;
-            for (const auto quantity : target.runner().quantities(mode_named(mode))) names.emplace_back(name_of(quantity));
+            for (const auto quantity : target.runner().quantities(mode_named(mode)))
+              names.emplace_back(name_of(quantity));
             return names;
           },
           py::arg("mode"));

@@ -5,9 +5,12 @@
 #include <sched.h>
 
 #include <new>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/thread.hpp"
 
 namespace pyperf {
 namespace {
@@ -38,27 +41,42 @@ CacheFlush::CacheFlush(std::vector<Share> shares)
     : shares_(checked(std::move(shares))),
       begin_(static_cast<std::ptrdiff_t>(shares_.size()) + 1),
       end_(static_cast<std::ptrdiff_t>(shares_.size()) + 1) {
-  try {
-    for (const auto& share : shares_) {
-      bytes_ += share.bytes;
+  for (const auto& share : shares_) {
+    const auto no_room = [&] {
+      return OutOfMemoryError("no memory to flush the caches with: " + std::to_string(share.bytes) +
+                              " bytes are needed for processor " + std::to_string(share.cpu));
+    };
+    try {
       memory_.emplace_back(share.bytes / sizeof(std::uint64_t));
+    } catch (const std::bad_alloc&) {
+      throw no_room();
+    } catch (const std::length_error&) {  // more than any machine has
+      throw no_room();
     }
-  } catch (const std::bad_alloc&) {
-    throw OutOfMemoryError("no memory to flush the caches with: " + std::to_string(bytes_) + " bytes are needed");
+    bytes_ += share.bytes;
   }
   threads_.reserve(shares_.size());
-  for (std::size_t i = 0; i < shares_.size(); ++i) {
-    threads_.emplace_back([this, i] { stream(shares_[i], memory_[i]); });
+  try {
+    for (std::size_t i = 0; i < shares_.size(); ++i) {
+      threads_.push_back(start_thread([this, i] { stream(shares_[i], memory_[i]); }));
+    }
+  } catch (...) {
+    stop(shares_.size() - threads_.size());
+    throw;
   }
 }
 
-CacheFlush::~CacheFlush() {
+CacheFlush::~CacheFlush() { stop(0); }
+
+void CacheFlush::stop(std::size_t never_started) {
   stop_ = true;
+  if (never_started > 0) (void)begin_.arrive(static_cast<std::ptrdiff_t>(never_started));
   begin_.arrive_and_wait();
   for (auto& thread : threads_) thread.join();
 }
 
 void CacheFlush::flush() {
+  const std::lock_guard lock(one_caller_);
   begin_.arrive_and_wait();
   end_.arrive_and_wait();
 }

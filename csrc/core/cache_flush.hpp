@@ -4,6 +4,7 @@
 #include <barrier>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -21,25 +22,29 @@ class CacheFlush final : public Flush {
     std::size_t bytes;  // what it streams through: at least twice that processor's part of its largest cache
   };
 
-  // Throws UsageError without any share, OutOfMemoryError where there is no room for the streams.
+  // Throws UsageError without any share, OutOfMemoryError where there is no room for the streams, MeasurementError
+  // where there is no thread for one.
   explicit CacheFlush(std::vector<Share> shares);
   ~CacheFlush() override;
   CacheFlush(const CacheFlush&) = delete;
   CacheFlush& operator=(const CacheFlush&) = delete;
 
-  // Returns when every stream has been through. Between two calls the threads sleep.
+  // Returns when every stream has been through; of several threads that call it, one after another. Between two calls
+  // the streams sleep.
   void flush() override;
 
   std::size_t bytes() const { return bytes_; }  // of all streams
 
  private:
+  void stop(std::size_t never_started);
   void stream(const Share& share, std::vector<std::uint64_t>& memory);
 
   std::vector<Share> shares_;
   std::size_t bytes_ = 0;
   std::barrier<> begin_;
   std::barrier<> end_;
-  bool stop_ = false;  // written before begin_ is passed, read after it
+  std::mutex one_caller_;  // the barriers count the streams and one more
+  bool stop_ = false;      // written before begin_ is passed, read after it
   std::vector<std::vector<std::uint64_t>> memory_;
   std::vector<std::thread> threads_;
 };

@@ -73,7 +73,9 @@ class LoopOver final : public Runner {
     return mode == Mode::kThroughput ? kPeriod : kLatency;
   }
 
-  void latency(Rows samples, std::int64_t& done) override { one_by_one(samples, done, [] {}); }
+  void latency(Rows samples, std::int64_t& done) override {
+    one_by_one(samples, done, [] {});
+  }
 
   void cold(Rows samples, std::int64_t& done) override {
     done = 0;

@@ -10,7 +10,7 @@ namespace pyperf {
 
 std::int64_t run_batch(Runner& runner, Mode mode, std::int64_t calls, Samples& samples) {
   if (calls < 1) throw UsageError("a batch has at least one call");
-  const auto room = samples.prepare(calls, runner.quantities(mode).size());
+  const auto room = samples.prepare(calls, runner.quantities(mode));
   std::int64_t done = 0;
   const std::int64_t begin_ns = runner.now_ns();
   try {

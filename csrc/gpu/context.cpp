@@ -115,6 +115,10 @@ void Context::fail(CUresult result, const char* call) const {
 }
 
 Context::Current::Current(const Context& context) : context_(context) {
+  if (context.is_lost()) [[unlikely]] {
+    throw MeasurementError("the GPU (" + context.facts().name +
+                           ") was lost to an earlier error, or hangs; start the process again to use it");
+  }
   PYPERF_CUDA(context, cuCtxPushCurrent(context.handle()));
 }
 

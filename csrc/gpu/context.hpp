@@ -66,7 +66,8 @@ class Context {
   bool is_lost() const { return lost_.load(std::memory_order_relaxed); }
   void lose() const { lost_.store(true, std::memory_order_relaxed); }
 
-  // Makes a context the calling thread's for as long as this lives.
+  // Makes a context the calling thread's for as long as this lives. Throws MeasurementError where the device is lost:
+  // work would be queued behind what hangs, and waited for in vain once more.
   class Current {
    public:
     explicit Current(const Context& context);

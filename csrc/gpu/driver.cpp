@@ -16,9 +16,7 @@ constexpr int kOldest = 12000;
 // The variants of CUDA 12.0 are asked for: newer drivers keep them, with the same meaning.
 constexpr int kVariantsOf = 12000;
 
-std::string text_of(int version) {
-  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-}
+std::string text_of(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
 
 // "cuMemFree(pointer)" is written at the call; the message needs its name.
 std::string name_in(const char* call) {
@@ -34,7 +32,8 @@ const char* remedy_for_init(CUresult result) {
     case CUDA_ERROR_SYSTEM_DRIVER_MISMATCH:
       return "libcuda and the kernel module are of different versions; reboot after a driver update";
     case CUDA_ERROR_STUB_LIBRARY:
-      return "this libcuda is the toolkit's stub for linking; the driver's own is to be found before it (LD_LIBRARY_PATH)";
+      return "this libcuda is the toolkit's stub for linking; the driver's own is to be found before it "
+             "(LD_LIBRARY_PATH)";
     default:
       return "nvidia-smi may tell more";
   }
@@ -53,6 +52,9 @@ bool is_fatal(CUresult result) {
     case CUDA_ERROR_INVALID_PC:
     case CUDA_ERROR_HARDWARE_STACK_ERROR:
     case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_CONTAINED:
+    case CUDA_ERROR_TENSOR_MEMORY_LEAK:
+    case CUDA_ERROR_MPS_CLIENT_TERMINATED:
     case CUDA_ERROR_ECC_UNCORRECTABLE:
     case CUDA_ERROR_NVLINK_UNCORRECTABLE:
     case CUDA_ERROR_DEVICE_UNAVAILABLE:
@@ -91,16 +93,18 @@ void Driver::load_functions() {
   void* library = dlopen(path_.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* why = dlerror();
-    throw BackendError("there is no NVIDIA driver here: " + path_ + " does not load (" + (why ? why : "no reason given") +
-                       "). A GPU needs its driver installed, and a container has to be given it (docker run --gpus all)");
+    throw BackendError(
+        "there is no NVIDIA driver here: " + path_ + " does not load (" + (why ? why : "no reason given") +
+        "). A GPU needs its driver installed, and a container has to be given it (docker run --gpus all)");
   }
   // The type is that of cuGetProcAddress since CUDA 12.
   const auto get = reinterpret_cast<decltype(&::cuGetProcAddress)>(dlsym(library, "cuGetProcAddress_v2"));
   if (get == nullptr) {
     const bool is_driver = dlsym(library, "cuInit") != nullptr;
     dlclose(library);
-    throw BackendError(is_driver ? "the NVIDIA driver in " + path_ + " is older than CUDA 12.0, which is needed: update it"
-                                 : path_ + " is no CUDA driver: it has no cuGetProcAddress_v2");
+    throw BackendError(is_driver
+                           ? "the NVIDIA driver in " + path_ + " is older than CUDA 12.0, which is needed: update it"
+                           : path_ + " is no CUDA driver: it has no cuGetProcAddress_v2");
   }
   const auto find = [&](const char* name) {
     void* function = nullptr;
@@ -130,8 +134,9 @@ void Driver::fail(CUresult result, const char* call) const {
   const std::string what = name_in(call) + " failed: " + describe(result);
   if (result == CUDA_ERROR_OUT_OF_MEMORY) throw OutOfMemoryError("the GPU is out of memory: " + what);
   if (is_fatal(result)) {
-    throw MeasurementError(what + ". CUDA refuses every further call in this process; start it again, and look for the "
-                                  "cause with compute-sanitizer");
+    throw MeasurementError(what +
+                           ". CUDA refuses every further call in this process; start it again, and look for the "
+                           "cause with compute-sanitizer");
   }
   if (result == CUDA_ERROR_INVALID_DEVICE || result == CUDA_ERROR_NO_DEVICE) throw BackendError(what);
   throw MeasurementError(what);

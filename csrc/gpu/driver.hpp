@@ -7,11 +7,13 @@
 
 #include "core/error.hpp"
 
-// The CUDA driver, reached at run time: libcuda.so.1 is dlopened and every function is asked for by cuGetProcAddress, so
-// that the same build runs with any driver of CUDA 12 or later, and without one. cuda.h gives the types and nothing else.
+// The CUDA driver, reached at run time: libcuda.so.1 is dlopened and every function is asked for by cuGetProcAddress,
+// so that the same build runs with any driver of CUDA 12 or later, and without one. cuda.h gives the types and nothing
+// else.
 namespace pyperf::gpu {
 
-// A name without its version suffix: cuda.h's macros turn &cuMemAlloc into that of cuMemAlloc_v2, and so does the driver.
+// A name without its version suffix: cuda.h's macros turn &cuMemAlloc into that of cuMemAlloc_v2, and so does the
+// driver.
 #define PYPERF_CUDA_FUNCTIONS(X) \
   X(cuInit)                      \
   X(cuDriverGetVersion)          \
@@ -54,8 +56,8 @@ namespace pyperf::gpu {
 
 class Driver {
  public:
-  // One object a path, never unloaded. Throws BackendError where the library is not there or is no driver, the driver is
-  // older than CUDA 12, or cuInit fails, with what is missing.
+  // One object a path, never unloaded. Throws BackendError where the library is not there or is no driver, the driver
+  // is older than CUDA 12, or cuInit fails, with what is missing.
   static Driver& load(const std::string& path = "libcuda.so.1");
 
   Driver(const Driver&) = delete;

@@ -28,6 +28,9 @@ class EventRing {
   bool is_full() const { return next_ - oldest_ + 1 == events_.size(); }
   bool is_empty() const { return next_ == oldest_; }
 
+  // What retire() gave last; 0 after restart().
+  std::int64_t last_ns() const { return before_ns_; }
+
   void record(CUstream stream) { events_[next_++ % events_.size()].record(stream); }
 
   const Event& oldest() const { return events_[oldest_ % events_.size()]; }

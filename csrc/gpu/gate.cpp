@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/clock.hpp"
+#include "core/thread.hpp"
 
 namespace pyperf::gpu {
 namespace {
@@ -17,10 +18,10 @@ constexpr std::int64_t kFewestLooks = 8;  // within a timeout, so that it is kep
 Gate::Gate(std::shared_ptr<Context> context, std::int64_t timeout_ns)
     : context_(std::move(context)),
       timeout_ns_(timeout_ns),
-      word_(context_, sizeof(std::uint32_t)),
-      word_on_device_(word_.device_address()) {
-  write(0);
-  watchdog_ = std::thread([this] { watch(); });
+      memory_(context_, sizeof(std::uint32_t)),
+      word_on_device_(memory_.device_address()) {
+  word().store(0, std::memory_order_relaxed);  // what was allocated holds anything
+  watchdog_ = start_thread([this] { watch(); });
 }
 
 Gate::~Gate() {
@@ -61,11 +62,20 @@ bool Gate::open() {
   return true;
 }
 
-void Gate::write(std::uint32_t number) {
-  std::atomic_ref(*static_cast<std::uint32_t*>(word_.data())).store(number, std::memory_order_release);
+std::atomic_ref<std::uint32_t> Gate::word() const {
+  return std::atomic_ref(*static_cast<std::uint32_t*>(memory_.data()));
 }
 
-// Sleeps between looks rather than being woken for each sample: a wake-up would cost the measuring thread a system call.
+// Forward only: a watchdog that was held up on its way here must not close what has been opened since.
+void Gate::write(std::uint32_t number) {
+  std::uint32_t there = word().load(std::memory_order_relaxed);
+  while (static_cast<std::int32_t>(number - there) > 0 &&
+         !word().compare_exchange_weak(there, number, std::memory_order_release, std::memory_order_relaxed)) {
+  }
+}
+
+// Sleeps between looks rather than being woken for each sample: a wake-up would cost the measuring thread a system
+// call.
 void Gate::watch() {
   const std::chrono::nanoseconds between_looks(std::max<std::int64_t>(1, timeout_ns_ / kFewestLooks));
   std::unique_lock lock(mutex_);

@@ -16,9 +16,9 @@ namespace pyperf::gpu {
 // Holds a stream back until everything is queued behind it, so that the GPU then runs it without waiting for the host.
 //
 // The stream waits (cuStreamWaitValue32) for a word in pinned host memory. A submit may itself block behind the gate
-// (a module that is loaded lazily, an allocation, a read of a result, a full queue), and would wait for ever: a watchdog
-// thread opens the gate at a timeout, by writing the word and without any call of the driver, whose locks the blocked
-// submit may hold. Such a sample is worth nothing, and open() says so.
+// (a module that is loaded lazily, an allocation, a read of a result, a full queue), and would wait for ever: a
+// watchdog thread opens the gate at a timeout, by writing the word and without any call of the driver, whose locks the
+// blocked submit may hold. Such a sample is worth nothing, and open() says so.
 class Gate {
  public:
   // Throws MeasurementError or OutOfMemoryError where the word cannot be had.
@@ -43,12 +43,13 @@ class Gate {
   static constexpr std::uint64_t kClosed = 1;
   static std::uint64_t closed(std::uint32_t number) { return (std::uint64_t{number} << 1) | kClosed; }
 
+  std::atomic_ref<std::uint32_t> word() const;
   void write(std::uint32_t number);
   void watch();
 
   std::shared_ptr<Context> context_;
   std::int64_t timeout_ns_;
-  PinnedBuffer word_;
+  PinnedBuffer memory_;
   CUdeviceptr word_on_device_;
   std::uint32_t number_ = 0;
   std::atomic<std::uint64_t> state_{0};

@@ -11,7 +11,8 @@ DeviceBuffer::DeviceBuffer(std::shared_ptr<Context> context, std::size_t bytes)
   const Context::Current current(*context_);
   const CUresult result = context_->driver().cuMemAlloc(&address_, bytes_);
   if (result == CUDA_ERROR_OUT_OF_MEMORY) {
-    throw OutOfMemoryError("the GPU is out of memory: " + std::to_string(bytes_) + " bytes were asked for, and " +
+    throw OutOfMemoryError("the GPU is out of memory: cuMemAlloc failed: " + context_->driver().describe(result) +
+                           ". " + std::to_string(bytes_) + " bytes were asked for, and " +
                            std::to_string(context_->free_memory_bytes()) + " are free on " + context_->facts().name);
   }
   context_->check(result, "cuMemAlloc");
@@ -32,7 +33,14 @@ PinnedBuffer::PinnedBuffer(std::shared_ptr<Context> context, std::size_t bytes)
     : context_(std::move(context)), bytes_(bytes) {
   if (bytes_ == 0) return;
   const Context::Current current(*context_);
-  PYPERF_CUDA(*context_, cuMemHostAlloc(&data_, bytes_, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP));
+  const unsigned flags = CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP;
+  const CUresult result = context_->driver().cuMemHostAlloc(&data_, bytes_, flags);
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) {  // the host's, not the GPU's
+    throw OutOfMemoryError(
+        "no room for " + std::to_string(bytes_) +
+        " bytes of page-locked memory: cuMemHostAlloc failed: " + context_->driver().describe(result));
+  }
+  context_->check(result, "cuMemHostAlloc");
 }
 
 PinnedBuffer::~PinnedBuffer() {

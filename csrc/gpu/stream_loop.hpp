@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -70,7 +71,7 @@ class StreamLoop final : public StreamRunner {
       l2_flush_->queue(work.stream().handle());
       bool in_time = true;
       Moments host{};
-      if (gated_) {
+      if (holds_back_) {
         HeldBack held(*gate_, work.stream().handle());
         host = run_once([&] { in_time = held.release(); });
       } else {
@@ -79,7 +80,7 @@ class StreamLoop final : public StreamRunner {
         host = run_once([] {});
       }
       if (!in_time) {  // submit waited for something behind the gate: the span holds the watchdog's timeout
-        ++gate_timeouts_;
+        find([](Findings& found) { ++found.gate_timeouts; });
         if (++timeouts_in_a_row == kMostTimeouts) fail_gate();
         continue;
       }
@@ -91,8 +92,8 @@ class StreamLoop final : public StreamRunner {
   }
 
   // Many calls queued on every stream; a sample is the period between two completions, whichever stream they are on, by
-  // the device's clock. Calls of several streams end in bunches, so that with N of them it is the mean of N periods in a
-  // row. One more call a stream goes before, so that the queues are full when the first period begins.
+  // the device's clock. Calls of several streams end in bunches, so that with N of them it is the mean of N periods in
+  // a row. One more call a stream goes before, so that the queues are full when the first period begins.
   void throughput(Rows samples, std::int64_t& done) override {
     done = 0;
     const auto lanes = static_cast<std::int64_t>(lanes_.size());
@@ -102,22 +103,23 @@ class StreamLoop final : public StreamRunner {
     Batch batch(*this);
     marks_.begin.record(lanes_[0].work->stream().handle());
     for (auto& lane : lanes_) lane.ring.restart(marks_.begin);
-    for (std::int64_t call = 0; call < calls; ++call) {
-      Lane& lane = lanes_[static_cast<std::size_t>(call % lanes)];
-      if (lane.ring.is_full()) retire(lane);
-      queue_all(*lane.work);
-      lane.ring.record(lane.work->stream().handle());
-      lane.work->settle();
+    try {
+      for (std::int64_t call = 0; call < calls; ++call) {
+        Lane& lane = lanes_[static_cast<std::size_t>(call % lanes)];
+        if (lane.ring.is_full()) retire(lane);
+        queue_all(*lane.work);
+        lane.ring.record(lane.work->stream().handle());
+        lane.work->settle();
+      }
+      for (auto& lane : lanes_) {
+        while (!lane.ring.is_empty()) retire(lane);
+      }
+    } catch (...) {
+      forget_unsure_completions();
+      write_periods(samples, done);
+      throw;
     }
-    for (auto& lane : lanes_) {
-      while (!lane.ring.is_empty()) retire(lane);
-    }
-    std::sort(completed_ns_.begin(), completed_ns_.end());
-    for (; done < rows_of(samples); ++done) {
-      const auto begin = static_cast<std::size_t>((done + 1) * lanes - 1);
-      const auto end = begin + static_cast<std::size_t>(lanes);
-      samples[static_cast<std::size_t>(done)] = (completed_ns_[end] - completed_ns_[begin]) / lanes;
-    }
+    write_periods(samples, done);
   }
 
   std::int64_t batched(std::int64_t calls) override {
@@ -142,15 +144,12 @@ class StreamLoop final : public StreamRunner {
       run_once([&] { in_time = held.release(); });
       if (in_time) return conclude(Asynchrony::kProved, "submit returned while the stream was held back");
     }
-    return conclude(Asynchrony::kSynchronises, "submit did not return within " +
-                                                   std::to_string(gate_->timeout_ns() / 1'000'000) +
-                                                   " ms while the stream was held back, " + std::to_string(kProbes) +
-                                                   " times");
+    return conclude(Asynchrony::kSynchronises,
+                    "submit did not return within " + std::to_string(gate_->timeout_ns() / 1'000'000) +
+                        " ms while the stream was held back, " + std::to_string(kProbes) + " times");
   }
 
-  EventOverhead measure_overhead() override {
-    return measure_event_overhead(lanes_[0].work->stream(), plan_.wait);
-  }
+  EventOverhead measure_overhead() override { return measure_event_overhead(lanes_[0].work->stream(), plan_.wait); }
 
   std::int64_t now_ns() const override { return Clock::now_ns(); }
   bool needs_python() const override { return Work::kNeedsPython; }
@@ -187,7 +186,9 @@ class StreamLoop final : public StreamRunner {
 
   // What holds while a batch runs: the context is this thread's, and the work's own scope.
   struct Batch {
-    explicit Batch(StreamLoop& loop) : current(*loop.context_), scope(*loop.lanes_[0].work) {}
+    explicit Batch(StreamLoop& loop) : current(*loop.context_), scope(*loop.lanes_[0].work) {
+      for (auto& lane : loop.lanes_) lane.work->settle();  // of what threw before it got there
+    }
     Context::Current current;
     BatchScope scope;
   };
@@ -257,10 +258,28 @@ class StreamLoop final : public StreamRunner {
     completed_ns_.push_back(lane.ring.retire());
   }
 
+  // On one stream what was seen to end ended in that order; on several, one may yet tell of an end before it.
+  void forget_unsure_completions() {
+    std::int64_t sure_until_ns = lanes_[0].ring.last_ns();
+    for (const auto& lane : lanes_) sure_until_ns = std::min(sure_until_ns, lane.ring.last_ns());
+    std::erase_if(completed_ns_, [&](std::int64_t completed_ns) { return completed_ns > sure_until_ns; });
+  }
+
+  // As many as the completions make.
+  void write_periods(Rows samples, std::int64_t& done) {
+    std::sort(completed_ns_.begin(), completed_ns_.end());
+    const std::size_t lanes = lanes_.size();
+    for (std::size_t end = 2 * lanes - 1; end < completed_ns_.size(); end += lanes) {
+      samples[static_cast<std::size_t>(done++)] =
+          (completed_ns_[end] - completed_ns_[end - lanes]) / static_cast<std::int64_t>(lanes);
+    }
+  }
+
   bool make_gate() {
     if (gate_ == nullptr) {
-      gate_ = std::make_unique<Gate>(context_, plan_.gate_timeout_ns);
-      gate_works_ = gate_->works_on(lanes_[0].work->stream().handle());
+      auto gate = std::make_unique<Gate>(context_, plan_.gate_timeout_ns);
+      gate_works_ = gate->works_on(lanes_[0].work->stream().handle());
+      gate_ = std::move(gate);
     }
     return gate_works_;
   }
@@ -272,31 +291,41 @@ class StreamLoop final : public StreamRunner {
       run_once([&] { done = marks_.end.is_done(); });
       if (!done) return conclude(Asynchrony::kProved, "the work was not done when submit had returned");
     }
-    return conclude(Asynchrony::kUnknown, "the work was done each time submit had returned, and this device cannot be held back");
+    return conclude(Asynchrony::kUnknown,
+                    "the work was done each time submit had returned, and this device cannot be held back");
   }
 
   Asynchrony conclude(Asynchrony asynchrony, std::string evidence) {
-    evidence_ = std::move(evidence);
-    return asynchrony_ = asynchrony;
+    looked_ = true;
+    find([&](Findings& found) {
+      found.asynchrony = asynchrony;
+      found.evidence = std::move(evidence);
+    });
+    return asynchrony;
   }
 
   void prepare_cold() {
     if (l2_flush_ != nullptr) return;
-    if (plan_.gate && evidence_ == "not looked at") probe_asynchrony();
+    if (plan_.gate && !looked_) probe_asynchrony();
     l2_flush_ = std::make_unique<L2Flush>(context_);
-    flush_bytes_ = static_cast<std::int64_t>(l2_flush_->bytes());
-    gate_reason_ = !plan_.gate                                     ? "switched off"
-                   : asynchrony_ == Asynchrony::kSynchronises ? "submit waits for the work itself"
-                   : gate_ == nullptr || !gate_works_         ? "this device cannot be held back"
-                                                              : "";
-    gated_ = gate_reason_.empty();
+    const std::string reason = !plan_.gate                                 ? "switched off"
+                               : asynchrony() == Asynchrony::kSynchronises ? "submit waits for the work itself"
+                               : !gate_works_                              ? "this device cannot be held back"
+                                                                           : "";
+    holds_back_ = reason.empty();
+    find([&](Findings& found) {
+      found.gated = holds_back_;
+      found.gate_reason = reason;
+      found.flush_bytes = static_cast<std::int64_t>(l2_flush_->bytes());
+    });
   }
 
   [[noreturn]] void fail_gate() {
-    throw MeasurementError("the launch could not be held back: " + std::to_string(kMostTimeouts) +
-                           " times in a row submit did not return while the stream waited, as when it allocates, reads a "
-                           "result back, or queues more than the driver takes. Measure it without the gate, or in mode "
-                           "latency");
+    throw MeasurementError(
+        "the launch could not be held back: " + std::to_string(kMostTimeouts) +
+        " times in a row submit did not return while the stream waited, as when it allocates, reads a "
+        "result back, or queues more than the driver takes. Measure it without the gate, or in mode "
+        "latency");
   }
 
   StreamPlan plan_;
@@ -306,6 +335,8 @@ class StreamLoop final : public StreamRunner {
   std::unique_ptr<BlockingWaiter<Clock>> waiter_;
   std::unique_ptr<Gate> gate_;
   bool gate_works_ = false;
+  bool looked_ = false;      // for asynchrony
+  bool holds_back_ = false;  // every cold launch
   std::unique_ptr<L2Flush> l2_flush_;
   std::vector<std::int64_t> completed_ns_;
 };

@@ -1,16 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gpu/stream_runner.hpp"
 
+#include <string>
+
 #include "core/error.hpp"
 
 namespace pyperf::gpu {
+namespace {
+
+constexpr std::int64_t kLongestTimeoutNs = 1'000'000'000'000'000'000;  // can be added to any clock's reading
+constexpr std::int64_t kMostInFlight = 10'000;                         // an event is made for each
+
+}  // namespace
 
 void check(const StreamPlan& plan) {
   if (plan.timeout_ns <= 0 || plan.gate_timeout_ns <= 0) throw UsageError("a timeout is longer than 0");
+  if (plan.timeout_ns > kLongestTimeoutNs) throw UsageError("a timeout is at most 10^18 ns, which is 31 years");
   if (plan.gate_timeout_ns >= plan.timeout_ns) {
     throw UsageError("the gate's timeout is shorter than that of a call: what waits behind the gate is no hang");
   }
   if (plan.in_flight < 1) throw UsageError("at least one call is in flight");
+  if (plan.in_flight > kMostInFlight) {
+    throw UsageError("at most " + std::to_string(kMostInFlight) + " calls are in flight");
+  }
 }
 
 const char* name_of(Asynchrony asynchrony) {

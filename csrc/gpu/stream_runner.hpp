@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 
 #include "core/loop.hpp"
@@ -11,11 +12,11 @@ namespace pyperf::gpu {
 
 struct StreamPlan {
   Wait wait = Wait::kSpin;
-  bool include_transfers = false;  // copy inputs in and outputs out with every call
-  bool gate = true;                // hold the launch back in mode cold, where the target allows it
-  std::int64_t timeout_ns = 120'000'000'000;    // of one call, after which the device is taken to hang
+  bool include_transfers = false;              // copy inputs in and outputs out with every call
+  bool gate = true;                            // hold the launch back in mode cold, where the target allows it
+  std::int64_t timeout_ns = 120'000'000'000;   // of one call, after which the device is taken to hang
   std::int64_t gate_timeout_ns = 500'000'000;  // after which the watchdog opens the gate
-  std::int64_t in_flight = 16;                  // calls queued on each stream in mode throughput
+  std::int64_t in_flight = 16;                 // calls queued on each stream in mode throughput
 };
 
 // Throws UsageError.
@@ -37,28 +38,47 @@ struct EventOverhead {
 class StreamRunner : public Runner {
  public:
   // Finds out whether submit returns before the work is done, by submitting behind a closed gate: nothing can then have
-  // been waited for. To be called after the first runs, which may load modules and allocate. Runs at most three calls.
+  // been waited for. To be called after the first runs, which may load modules and allocate. Runs at most three calls,
+  // or ten to look at where the device cannot be held back.
   virtual Asynchrony probe_asynchrony() = 0;
 
   // Of the first stream. Takes some milliseconds.
   virtual EventOverhead measure_overhead() = 0;
 
-  Asynchrony asynchrony() const { return asynchrony_; }
-  const std::string& asynchrony_evidence() const { return evidence_; }
+  // What was found out so far; another thread may ask while this one measures.
+  Asynchrony asynchrony() const { return findings().asynchrony; }
+  std::string asynchrony_evidence() const { return findings().evidence; }
 
   // Of mode cold: whether launches are held back, and why not ("" where they are).
-  bool is_gated() const { return gated_; }
-  const std::string& gate_reason() const { return gate_reason_; }
-  std::int64_t gate_timeouts() const { return gate_timeouts_; }  // samples thrown away, so far
-  std::int64_t flush_bytes() const { return flush_bytes_; }      // 0 before the first cold sample
+  bool is_gated() const { return findings().gated; }
+  std::string gate_reason() const { return findings().gate_reason; }
+  std::int64_t gate_timeouts() const { return findings().gate_timeouts; }  // samples thrown away, so far
+  std::int64_t flush_bytes() const { return findings().flush_bytes; }      // 0 before the first cold sample
 
  protected:
-  Asynchrony asynchrony_ = Asynchrony::kUnknown;
-  std::string evidence_ = "not looked at";
-  bool gated_ = false;
-  std::string gate_reason_ = "no cold sample was taken";
-  std::int64_t gate_timeouts_ = 0;
-  std::int64_t flush_bytes_ = 0;
+  struct Findings {
+    Asynchrony asynchrony = Asynchrony::kUnknown;
+    std::string evidence = "not looked at";
+    bool gated = false;
+    std::string gate_reason = "no cold sample was taken";
+    std::int64_t gate_timeouts = 0;
+    std::int64_t flush_bytes = 0;
+  };
+
+  Findings findings() const {
+    const std::lock_guard lock(mutex_);
+    return findings_;
+  }
+
+  template <class Change>
+  void find(Change change) {
+    const std::lock_guard lock(mutex_);
+    change(findings_);
+  }
+
+ private:
+  mutable std::mutex mutex_;  // not taken for a sample that is well
+  Findings findings_;
 };
 
 }  // namespace pyperf::gpu

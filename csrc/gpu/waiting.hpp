@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <string>
 #include <thread>
 
+#include "core/thread.hpp"
 #include "gpu/event.hpp"
 
 namespace pyperf::gpu {
@@ -19,19 +21,20 @@ enum class Wait { kSpin, kBlock };
 // What to do where work does not end: nothing more can be had from that device.
 [[noreturn]] inline void give_up(const Context& context, std::int64_t timeout_ns) {
   context.lose();
-  throw MeasurementError("the GPU (" + context.facts().name + ") has not finished its work after " +
-                         std::to_string(timeout_ns / 1'000'000) +
-                         " ms: it hangs, or a call takes longer than that. Nothing more is tried on it in this process");
+  throw MeasurementError(
+      "the GPU (" + context.facts().name + ") has not finished its work after " +
+      std::to_string(timeout_ns / 1'000'000) +
+      " ms: it hangs, or a call takes longer than that. Nothing more is tried on it in this process");
 }
 
-// Sleeps in cuEventSynchronize on a thread of its own, since that call takes no timeout. The thread reads the clock when
-// it wakes, so that the moment is the one a caller that blocks would have seen; only the caller hears of it later.
+// Sleeps in cuEventSynchronize on a thread of its own, since that call takes no timeout. The thread reads the clock
+// when it wakes, so that the moment is the one a caller that blocks would have seen; only the caller hears of it later.
 template <class Clock>
 class BlockingWaiter {
  public:
   explicit BlockingWaiter(std::shared_ptr<Context> context)
       : context_(std::move(context)), state_(std::make_shared<State>()) {
-    thread_ = std::thread([context = context_, state = state_] { serve(*context, *state); });
+    thread_ = start_thread([context = context_, state = state_] { serve(*context, *state); });
   }
 
   ~BlockingWaiter() {

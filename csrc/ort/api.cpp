@@ -18,7 +18,8 @@ enum ErrorCode {
 
 // Allocation failures have no code of their own.
 bool is_out_of_memory(const std::string& message) {
-  for (const char* sign : {"Failed to allocate memory", "bad_alloc", "bad allocation", "out of memory"}) {
+  for (const char* sign : {"Failed to allocate memory", "bad_alloc", "bad allocation", "out of memory",
+                           "is smaller than requested bytes", "_ALLOC_FAILED"}) {
     if (message.find(sign) != std::string::npos) return true;
   }
   return false;

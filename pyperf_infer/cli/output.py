@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyperf_infer.results.schema import Document
 
 Format = Literal["json", "csv", "markdown"]
-Arrays = Sequence[NDArray[np.int64] | None]
+Arrays = Sequence[Mapping[str, NDArray[np.int64]] | None]  # of each result, by quantity
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:

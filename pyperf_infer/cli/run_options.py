@@ -53,9 +53,7 @@ def model_options(command: Any) -> Any:
             show_default=True,
             help="float32 means it: TF32 is off. The others take --device cuda.",
         ),
-        click.option(
-            "--device", default="cpu", show_default=True, metavar="cpu|cuda[:N]", help="Where models run."
-        ),
+        click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda[:N]", help="Where models run."),
         click.option(
             "--seed",
             type=click.IntRange(0, 2**63 - 1),
@@ -75,7 +73,7 @@ def measuring_options(command: Any) -> Any:
             type=click.Choice(["latency", "throughput", "cold"]),
             default="latency",
             show_default=True,
-            help="What one sample is: a call, the period between two completions, or a call after the caches were flushed.",
+            help="What one sample is: a call, the period between two completions, or a call with cold caches.",
         ),
         click.option("--duration", type=_SECONDS, default="1", show_default=True, help="Measure at least this long."),
         click.option(
@@ -168,6 +166,7 @@ def runtime_options(command: Any) -> Any:
     )
     return apply_options(options, command)
 
+
 def gpu_options(command: Any) -> Any:
     """What only a GPU has; each is refused without --device cuda."""
     options = (
@@ -180,7 +179,9 @@ def gpu_options(command: Any) -> Any:
         click.option(
             "--allow-eager-fallback", is_flag=True, help="Time a model eagerly where its capture in a graph fails."
         ),
-        click.option("--autocast", is_flag=True, help="Keep float32 weights and let torch choose where --precision holds."),
+        click.option(
+            "--autocast", is_flag=True, help="Keep float32 weights and let torch choose where --precision holds."
+        ),
         click.option("--channels-last", is_flag=True, help="Give torch its images in that memory format."),
         click.option(
             "--conv-search",

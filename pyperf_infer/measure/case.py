@@ -16,6 +16,7 @@ from pyperf_infer.convert.parity import compare_outputs
 from pyperf_infer.errors import OutOfMemoryError, PyperfInferError
 from pyperf_infer.measure.entry import Case, Memory, OnGpu, activity_of, measured_result
 from pyperf_infer.measure.gpu import DeviceMemory, GpuSide, check_asynchrony, gpu_method, launch_bound, profile_range
+from pyperf_infer.measure.integrity import integrity_of
 from pyperf_infer.models.inputs import make_inputs
 from pyperf_infer.models.shapes import ITEM_BYTES
 from pyperf_infer.results.schema import Comparison, Environment, Parity, Result
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from pyperf_infer.measure.plan import RunPlan
     from pyperf_infer.timing.samples import Samples
 
+# Calls of the GPU-busy pass: some, and no more than a fraction of a second's worth, since every kernel is recorded.
+_FEWEST_BUSY_CALLS, _MOST_BUSY_CALLS, _BUSY_NS = 3, 30, 200_000_000
 _REFERENCE = "torch"  # what parity is measured against, where it takes part
 
 
@@ -140,7 +143,7 @@ def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
 
     Raises:
         Interrupted: Ctrl-C; it carries the row of what was measured until then.
-        Broken: it failed after the first sample; it carries that row too, and the error.
+        BrokenOffError: it failed after the first sample; it carries that row too, and the error.
         What the backend raises before.
     """
     plan, phases = around.plan, around.phases
@@ -188,6 +191,8 @@ def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
                 measurement.run(progress=around.observer.progress)
             with phases.timed("summarise"):
                 result = row()
+            if around.gpu is not None:
+                _look_closer(case, one, measurement, result, around, around.gpu)
     except KeyboardInterrupt as error:
         raise Interrupted(row(), one.samples) from error
     except Exception as error:
@@ -195,9 +200,31 @@ def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
             raise
         partial = row()
         assert partial is not None  # noqa: S101  there are samples
-        raise Broken(error, partial, measurement.samples) from error
+        raise BrokenOffError(error, partial, measurement.samples) from error
     assert result is not None  # noqa: S101  a measurement that returns has taken at least one sample
     return result
+
+
+def _look_closer(
+    case: Case, one: Contestant, measurement: Measurement, result: Result | None, around: Surroundings, side: GpuSide
+) -> None:
+    """What takes passes of its own, after the measurement: the GPU-busy time, and whether the span is possible."""
+    samples = measurement.samples
+    if result is None or samples is None or result.method.gpu is None:
+        return
+    with around.phases.timed("check integrity"):
+        result.integrity = integrity_of(case, around.plan, side, one.name, samples, one.outputs_a)
+    if around.plan.profile_range:  # Nsight has the profiler
+        return
+    with around.phases.timed("GPU-busy pass"):
+        calls = max(_FEWEST_BUSY_CALLS, min(_MOST_BUSY_CALLS, int(_BUSY_NS / max(1.0, samples.median_ns))))
+        from pyperf_infer.backends.busy import gpu_busy  # imports torch
+
+        busy = gpu_busy(
+            lambda count: _core.run_batch(measurement.target, _core.Samples(), count), calls, device=side.facts.ordinal
+        )
+    result.summary.gpu_busy_ms = busy.ms_per_call
+    result.summary.gpu_busy_method = busy.method if busy.missing is None else f"not measured: {busy.missing}"
 
 
 def _on_gpu(
@@ -254,6 +281,7 @@ def time_interleaved(case: Case, contestants: Sequence[Contestant], around: Surr
             Comparison(
                 model=case.model.name,
                 batch_size=case.batch_size,
+                precision=plan.precision,
                 baseline=first.name,
                 contender=one.name,
                 ratio=found.ratio,
@@ -282,7 +310,7 @@ class Interrupted(KeyboardInterrupt):
         self.samples = samples
 
 
-class Broken(Exception):
+class BrokenOffError(Exception):
     """Measuring failed with `error` after some samples, whose row is here."""
 
     def __init__(self, error: Exception, result: Result, samples: Samples) -> None:

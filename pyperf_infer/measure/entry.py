@@ -15,7 +15,6 @@ from pyperf_infer.results.schema import (
     Failure,
     GpuActivity,
     GpuMethod,
-    Integrity,
     Method,
     Parity,
     QuantityBlock,
@@ -27,14 +26,13 @@ from pyperf_infer.results.schema import (
     Weights,
 )
 from pyperf_infer.timing.clocks import steady_clock
-from pyperf_infer.timing.samples import Samples
 
 if TYPE_CHECKING:
     from pyperf_infer import _core
-    from pyperf_infer.backends.busy import Busy
     from pyperf_infer.measure.gpu import DeviceMemory
     from pyperf_infer.measure.plan import RunPlan
     from pyperf_infer.models.spec import LoadedModel
+    from pyperf_infer.timing.samples import Samples
 
 # What the stop rule's reasons are called in a result.
 _STOP_REASONS = {
@@ -63,8 +61,6 @@ class OnGpu:
     launch_bound: bool | None
     launch_bound_evidence: str | None
     activity: GpuActivity | None = None
-    busy: Busy | None = None
-    integrity: Integrity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,17 +133,19 @@ def measured_result(
 ) -> Result:
     """A row with its numbers. `samples` may be cut short; then its `stop_reason` says so."""
     blocks = {name: _block(samples, plan, name) for name in samples.columns}
-    busy = on_gpu.busy if on_gpu else None
     return Result(
         subject=subject_of(case, plan),
         method=_measured_method(facts, plan, samples, on_gpu),
         summary=Summary(
-            **blocks,
+            latency=blocks.get("latency"),
+            period=blocks.get("period"),
+            submit=blocks.get("submit"),
+            gpu=blocks.get("gpu"),
+            h2d=blocks.get("h2d"),
+            d2h=blocks.get("d2h"),
             throughput_per_s=_throughput_per_s(case, plan, samples),
             launch_bound=on_gpu.launch_bound if on_gpu else None,
             launch_bound_evidence=on_gpu.launch_bound_evidence if on_gpu else None,
-            gpu_busy_ms=busy.ms_per_call if busy else None,
-            gpu_busy_method=(busy.method or busy.missing) if busy else None,
             device_peak_memory_bytes=on_gpu.memory.peak_bytes if on_gpu else None,
             device_memory_increase_bytes=on_gpu.memory.increase_bytes if on_gpu else None,
             device_memory_method=on_gpu.memory.method if on_gpu else None,
@@ -162,16 +160,15 @@ def measured_result(
         ),
         activity=activity,
         gpu_activity=on_gpu.activity if on_gpu else None,
-        integrity=on_gpu.integrity if on_gpu else None,
         parity=parity,
     )
 
 
 def _throughput_per_s(case: Case, plan: RunPlan, samples: Samples) -> float | None:
-    """Items over the time they took: of the calls' own windows' wall time, and in mode throughput over the periods.
+    """Items over the time they took: over the batches' wall time, and in mode throughput over the sum of the periods.
 
-    Where many calls are in flight, the wall time has also the filling and draining of the queues at the ends of a batch,
-    which the periods leave out. A cold call's time is not what a device sustains.
+    Where many calls are in flight, the wall time has also the filling and draining of the queues at the ends of a
+    batch, which the periods leave out. A cold call's time is not what a device sustains.
     """
     if plan.mode == "cold":
         return None

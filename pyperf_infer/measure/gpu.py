@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyperf_infer import _core
 from pyperf_infer.errors import BackendError, MeasurementError
 from pyperf_infer.results.schema import Gpu, GpuActivity, GpuMethod
 from pyperf_infer.system.gpu import describe_gpus
@@ -18,6 +17,7 @@ from pyperf_infer.system.gpu_monitor import GpuMonitor
 from pyperf_infer.timing.cuda import open_gpu
 
 if TYPE_CHECKING:
+    from pyperf_infer import _core
     from pyperf_infer.backends.base import BackendOptions
     from pyperf_infer.timing.samples import Samples
 
@@ -28,7 +28,7 @@ _POLL_MS = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceMemory:
-    """What preparing a backend took of the device, by all processes: nothing else is told of a context shared by all."""
+    """What preparing a backend took of the device, by all processes: the driver tells no more."""
 
     peak_bytes: int
     increase_bytes: int
@@ -114,7 +114,9 @@ def check_asynchrony(target: _core.StreamTarget, backend: str, mode: str, option
         )
 
 
-def gpu_method(target: _core.StreamTarget, side: GpuSide, options: BackendOptions, mode: str, ranged: bool) -> GpuMethod:
+def gpu_method(
+    target: _core.StreamTarget, side: GpuSide, options: BackendOptions, mode: str, ranged: bool
+) -> GpuMethod:
     """How the row was timed on its GPU."""
     overhead = target.measure_overhead()
     cold = mode == "cold"
@@ -165,10 +167,10 @@ def profile_range(name: str, *, enabled: bool) -> Iterator[None]:
 
     if not torch.cuda.is_available():
         raise BackendError("--profile-range takes a torch with CUDA, which tells Nsight when to start")
-    torch.cuda.profiler.start()
-    torch.cuda.nvtx.range_push(f"pyperf-infer {name}")
+    torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
+    torch.cuda.nvtx.range_push(f"pyperf-infer {name}")  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        torch.cuda.nvtx.range_pop()
-        torch.cuda.profiler.stop()
+        torch.cuda.nvtx.range_pop()  # type: ignore[no-untyped-call]
+        torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]

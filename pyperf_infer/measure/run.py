@@ -10,7 +10,7 @@ from pyperf_infer import __version__
 from pyperf_infer.backends.registry import make_backend, names_for
 from pyperf_infer.errors import InputError, MeasurementError, OutOfMemoryError, PyperfInferError, UsageError
 from pyperf_infer.measure.case import (
-    Broken,
+    BrokenOffError,
     Contestant,
     Interrupted,
     Loaded,
@@ -61,7 +61,9 @@ class Run:
         # A row and its samples are kept in one step: Ctrl-C cannot come between the two.
         self._rows: list[tuple[Result, Columns | None]] = []
         self._interleaving_failed = False
-        self._superseded: set[int] = set()  # numbers of rows that ran out of memory half-way, at a batch that was halved then
+        self._superseded: set[int] = (
+            set()
+        )  # numbers of rows that ran out of memory half-way, at a batch that was halved then
         self._comparisons: list[Comparison] = []
         self._warnings: list[Notice] = []
         self._command = command
@@ -126,8 +128,8 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """0; that of the first row that failed; 5 where interleaving did; 1 where outputs differ, or are no numbers, or a
-        time is impossible.
+        """0; that of the first row that failed; 5 where interleaving did; 1 where outputs differ or are no numbers, or
+        where a time is impossible.
         """
         failed = [
             row.error.exit_code
@@ -280,7 +282,7 @@ class Run:
             if stopped.result is not None and stopped.samples is not None:
                 self._keep(stopped.result, stopped.samples.columns)
             raise
-        except Broken as broken:
+        except BrokenOffError as broken:
             broken.result.error = self._failure(case, one.name, broken.error).error
             self._keep(broken.result, broken.samples.columns)
             one.samples = None

@@ -25,8 +25,8 @@ def cache_flush() -> _core.CacheFlush:
         seen = [one for one in caches(Path("/"), cpu) if one.kind != "instruction"]
         if not seen:
             raise BackendError(
-                f"the sizes of CPU {cpu}'s caches cannot be read (/sys/devices/system/cpu/cpu{cpu}/cache), so that they "
-                "cannot be flushed: mode cold cannot be measured on this machine"
+                f"the sizes of CPU {cpu}'s caches cannot be read (/sys/devices/system/cpu/cpu{cpu}/cache), so that "
+                "they cannot be flushed: mode cold cannot be measured on this machine"
             )
         private = max((one.size_bytes for one in seen if (one.shared_by_cpus or 1) == 1), default=0)
         largest = max(one.size_bytes // (one.shared_by_cpus or 1) for one in seen)

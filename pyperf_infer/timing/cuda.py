@@ -94,9 +94,9 @@ class EventTimer:
             model(x)  # queued on that stream
         print(timer.ms)
 
-    Reading `ms` or `ns` waits until the work is done. The span begins when the stream reaches the first event: work that
-    was queued before is no part of it, and the time in which the GPU waits for the host to queue more is. An empty block
-    reads `overhead_ns()` on this device.
+    Reading `ms` or `ns` waits until the work is done. The span begins when the stream reaches the first event: work
+    that was queued before is no part of it, and the time in which the GPU waits for the host to queue more is. An empty
+    block reads `overhead_ns()` on this device.
     """
 
     def __init__(self, stream: object, *, device: int = 0, timeout: float = TIMEOUT_S) -> None:
@@ -179,4 +179,6 @@ def cuda_graph(
 
 def _plan(wait: Wait, gate: bool, timeout: float) -> _core.StreamPlan:
     timeout_ns = round(timeout * 1e9)
-    return _core.StreamPlan(wait=wait, gate=gate, timeout_ns=timeout_ns, gate_timeout_ns=max(1, min(500_000_000, timeout_ns // 4)))
+    return _core.StreamPlan(
+        wait=wait, gate=gate, timeout_ns=timeout_ns, gate_timeout_ns=max(1, min(500_000_000, timeout_ns // 4))
+    )

@@ -24,8 +24,8 @@ class Samples:
 
     `columns` has a read-only int64 array of shape (count,) for each quantity, in the order of the calls; they are what
     the native loop wrote, not copies. `ns` is the first of them, which the stop rule judged and all estimates are of:
-    "latency", "period" in mode throughput, "gpu" in mode cold on a GPU. `converged` says whether the 95% interval of its
-    median reached the asked width within the budget; `stop_reason` is "converged", "max_duration", "max_samples" or
+    "latency", "period" in mode throughput, "gpu" in mode cold on a GPU. `converged` says whether the 95% interval of
+    its median reached the asked width within the budget; `stop_reason` is "converged", "max_duration", "max_samples" or
     "interrupted".
     """
 
