@@ -221,6 +221,8 @@ def _measured_method(facts: Facts, plan: RunPlan, samples: Samples, on_gpu: OnGp
     method = _method(facts, plan)
     method.gpu = on_gpu.method if on_gpu else None
     method.clock = samples.clock.name
+    if samples.flush_bytes is not None:
+        method.settings["cache_flush_bytes"] = samples.flush_bytes
     method.timer_overhead_ns = samples.timer_overhead_ns
     method.clock_step_ns = samples.clock_step_ns
     method.measured_duration_s = samples.duration_ns / 1e9

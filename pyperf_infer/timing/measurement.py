@@ -101,6 +101,7 @@ class Measurement:
             confidence=self._plan.confidence,
             batched_ns_per_call=self._batched_ns_per_call,
             clock=self._clock,
+            flush_bytes=None if self._flush is None else self._flush.bytes,
         )
 
 

@@ -40,6 +40,7 @@ class Samples:
         confidence: float,
         batched_ns_per_call: float | None,
         clock: Clock | None = None,
+        flush_bytes: int | None = None,
     ) -> None:
         self.clock = clock or steady_clock()
         self.columns = dict(columns)
@@ -52,6 +53,7 @@ class Samples:
         self.timer_overhead_ns = self.clock.overhead_ns
         self.clock_step_ns = self.clock.step_ns
         self.batched_ns_per_call = batched_ns_per_call
+        self.flush_bytes = flush_bytes  # what the processors streamed through before each call, in mode cold
 
     def __repr__(self) -> str:
         return (
