@@ -160,5 +160,7 @@ def plan_of(asked: dict[str, Any]) -> RunPlan:
             "--warmup-ms": asked["warmup_ms"],
             "--threads": threads,
             "--cpu-affinity": asked["cpu_affinity"],
+            "--duration": asked["duration"],
+            "--device": asked["device"],
         },
     )

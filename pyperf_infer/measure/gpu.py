@@ -14,7 +14,7 @@ from pyperf_infer.results.schema import Gpu, GpuActivity, GpuMethod
 from pyperf_infer.system.gpu import describe_gpus
 from pyperf_infer.system.gpu_activity import activity_of
 from pyperf_infer.system.gpu_monitor import GpuMonitor
-from pyperf_infer.timing.cuda import open_gpu
+from pyperf_infer.timing.cuda import gpu_count, open_gpu
 
 if TYPE_CHECKING:
     from pyperf_infer import _core
@@ -46,6 +46,7 @@ class GpuSide:
         self.context = open_gpu(index)
         self.facts = self.context.facts
         self.described = _described(self.context)
+        self.count = gpu_count()
         self._poll = poll
         self._monitor: GpuMonitor | None = None
 

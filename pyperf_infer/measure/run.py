@@ -26,7 +26,7 @@ from pyperf_infer.measure.observer import Observer
 from pyperf_infer.measure.phases import Phases
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import batch_of, resolve_shapes
-from pyperf_infer.results.schema import Comparison, Document, Gpu, Result, Subject, utc_now
+from pyperf_infer.results.schema import Comparison, Document, Result, Subject, utc_now
 from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.system.advice import ResultFacts, advise
 from pyperf_infer.system.environment import collect
@@ -121,10 +121,6 @@ class Run:
             warnings=self._warnings,
             phases=self.phases.listed(),
         )
-
-    @property
-    def _gpu(self) -> Gpu | None:
-        return self._around.gpu.described if self._around.gpu else None
 
     @property
     def exit_code(self) -> int:
@@ -299,7 +295,8 @@ class Run:
         assert one.samples is not None  # noqa: S101  time_alone returned
         self._keep(result, one.samples.columns)
         result.warnings = advise(ResultFacts.of(result), self._around.environment, result.activity, self.plan.flags)
-        result.warnings += advise_gpu(result.gpu_activity, self._gpu, self.plan.flags)
+        if (side := self._around.gpu) is not None:
+            result.warnings += advise_gpu(result.gpu_activity, side.described, self.plan.flags, gpus=side.count)
         result.warnings += [
             Notice(
                 code="backend_log",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 # Winograd's F(4x4, 3x3) takes 36 multiplications for 4 x 4 outputs where the definition takes 144 (Lavin and Gray,
-# "Fast Algorithms for Convolutional Neural Networks", 2015). It is the largest tile that cuDNN uses, and cuDNN's FFT of
-# 32 x 32 tiles saves less at this kernel size.
+# "Fast Algorithms for Convolutional Neural Networks", 2015). It is the largest tile that cuDNN uses. FFT in tiles of
+# 32 x 32, at four real multiplications a complex one, takes 2,176 for 30 x 30 outputs and 8,100: it saves less.
 WINOGRAD_SAVING = 4
 _LARGEST_WINOGRAD_KERNEL = 3
 

@@ -19,8 +19,9 @@ class LeastBytes:
 class LeastFlops:
     """Floating-point operations of one call's convolutions and matrix products, 2 a multiply-accumulate.
 
-    `total`: as the definitions have them. `floor`: what no known algorithm can go below; `notes` say which operators
-    count less in it, or not at all, and why. `precisions`: the types their operands have ("float32", ...).
+    `total`: of those that depend on the inputs, by their definitions. `floor`: what no known algorithm can go below;
+    `notes` say which operators count less in it, or not at all, and why. `precisions`: the types their operands have
+    ("float32", ...).
     """
 
     total: int
