@@ -3,117 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import pytest
+from fake_backends import Action, FakeBackend, executed
 
-from pyperf_infer import _core
-from pyperf_infer.backends.base import BackendOptions, Facts
+from pyperf_infer.backends.base import BackendOptions
 from pyperf_infer.errors import BackendError, InputError, OutOfMemoryError
 from pyperf_infer.measure import run as module
 from pyperf_infer.measure.plan import RunPlan
 from pyperf_infer.measure.run import Run
-from pyperf_infer.models.spec import InputSpec, LoadedModel, WeightsInfo
-
-Array = np.ndarray[Any, Any]
-Action = Callable[[int], object]  # called with the batch size
-
-
-def _nothing(_: int) -> None:
-    pass
-
-
-class Prepared:
-    def __init__(self, backend: FakeBackend, inputs: Mapping[str, Array]) -> None:
-        self.facts = Facts(
-            backend=backend.name,
-            provider=None,
-            loop="native",
-            settings={},
-            load_s=0.1,
-            first_inference_ms=1.0,
-            log=backend.log,
-            threads=backend.threads,
-        )
-        self._backend = backend
-        self._inputs = dict(inputs)
-        batch = inputs["x"].shape[0]
-        self.target = _core.CallableTarget(lambda: backend.on_call(batch))
-
-    def bind(self, inputs: Mapping[str, Array]) -> None:
-        self._inputs = dict(inputs)
-
-    def outputs(self) -> dict[str, Array]:
-        return {"y": self._inputs["x"] * self._backend.factor}
-
-    def measuring(self) -> nullcontext[None]:
-        return nullcontext()
-
-    def close(self) -> None:
-        self._backend.closed += 1
-
-
-class FakeBackend:
-    name: ClassVar[str] = ""
-
-    def __init__(
-        self, name: str, *, on_prepare: Action = _nothing, on_call: Action = _nothing, factor: float = 2.0
-    ) -> None:
-        self.name = name  # type: ignore[misc]
-        self.on_prepare = on_prepare
-        self.on_call = on_call
-        self.factor = factor
-        self.closed = 0
-        self.log: tuple[str, ...] = ()
-        self.threads: int | None = None
-
-    def accepts(self, model: LoadedModel) -> bool:
-        return True
-
-    def convert(self, model: LoadedModel, shapes: Mapping[str, tuple[int, ...]]) -> float | None:
-        return None
-
-    def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> Prepared:
-        self.on_prepare(inputs["x"].shape[0])
-        return Prepared(self, inputs)
-
-
-class Source:
-    source = "factory"
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def load(self, **_: object) -> LoadedModel:
-        if self.name == "bad":
-            raise InputError("this one is bad")
-        weights = WeightsInfo("factory", 42, "0" * 64)
-        return LoadedModel(self.name, self.source, (InputSpec("x", ("batch", 4), "float32"),), weights, 0, None, None)
-
-
-def executed(
-    monkeypatch: pytest.MonkeyPatch, *backends: FakeBackend, raises: type[BaseException] | None = None, **plan: Any
-) -> Run:
-    """A run of these backends, as far as it went."""
-    by_name = {one.name: one for one in backends}
-    monkeypatch.setattr(module, "make_backend", lambda name, options: by_name[name])
-    monkeypatch.setattr(module, "resolve", Source)
-    asked: dict[str, Any] = {
-        "models": ("m",), "backends": tuple(by_name), "options": BackendOptions(threads=1), "duration_s": 0.0,
-        "max_duration_s": 0.05, "warmup_ms": 1.0,
-    }  # fmt: skip
-    job = Run(RunPlan(**{**asked, **plan}), command=["pyperf-infer"])
-    if raises is None:
-        job.execute()
-    else:
-        with pytest.raises(raises):
-            job.execute()
-    assert len(job.results) == len(job.samples) == len(job.document("complete").results)
-    return job
 
 
 def _fits(most: int, error: Exception) -> Action:
@@ -223,6 +123,47 @@ def test_a_call_that_fails_while_timed_is_a_row(monkeypatch: pytest.MonkeyPatch)
     assert one.closed == other.closed == 1
 
 
+def test_a_call_that_fails_half_way_keeps_the_samples_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def fail_late(_: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 500:
+            raise RuntimeError("tired")
+
+    plan: dict[str, Any] = {"iterations": 10_000, "max_duration_s": 10.0, "warmup_ms": 0.0}
+    job = executed(monkeypatch, FakeBackend("torch", on_call=fail_late), **plan)
+    (row,) = job.results
+    assert row.error is not None
+    assert row.error.message == "torch failed on m: RuntimeError: tired"
+    assert row.summary.latency is not None
+    assert job.samples[0] is not None
+    assert len(job.samples[0]["latency"]) == row.summary.latency.count
+    assert 0 < row.summary.latency.count < 500
+    assert job.exit_code == 5
+
+
+def test_memory_that_runs_out_half_way_keeps_the_row_and_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def run_out(batch: int) -> None:
+        nonlocal calls
+        calls += 1
+        if batch == 4 and calls == 500:
+            raise MemoryError("CUDA out of memory")
+
+    plan: dict[str, Any] = {"iterations": 1000, "max_duration_s": 10.0, "warmup_ms": 0.0, "batch_sizes": (4,)}
+    job = executed(monkeypatch, FakeBackend("torch", on_call=run_out), **plan)
+    partial, whole = job.results
+    assert (partial.subject.batch_size, whole.subject.batch_size) == (4, 2)
+    assert partial.error is not None
+    assert partial.error.kind == "OutOfMemoryError"
+    assert job.samples[0] is not None
+    assert whole.error is None
+    assert job.exit_code == 0  # what was asked for was measured in the end
+
+
 def test_what_fails_when_both_are_timed_in_turn_keeps_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("only together")
@@ -272,7 +213,7 @@ def test_ctrl_c_keeps_what_was_measured_of_the_row_at_hand(monkeypatch: pytest.M
     assert partial.method.stop is not None
     assert partial.method.stop.reason == "interrupted"
     assert job.samples[1] is not None
-    assert 0 < len(job.samples[1]) < 500
+    assert 0 < len(job.samples[1]["latency"]) < 500
     assert one.closed == other.closed == 1
 
 
