@@ -13,19 +13,32 @@ if TYPE_CHECKING:
 
 _CLASSES = {
     "torch": "pyperf_infer.backends.torch_eager:TorchEager",
+    "torch-cudagraph": "pyperf_infer.backends.torch_cudagraph:TorchCudaGraph",
     "onnxruntime": "pyperf_infer.backends.onnxruntime:OnnxRuntime",
+    "onnxruntime-cudagraph": "pyperf_infer.backends.onnxruntime:OnnxRuntimeCudaGraph",
 }
+_GRAPHS = ("torch-cudagraph", "onnxruntime-cudagraph")  # CUDA's, so on a GPU alone
 NAMES = tuple(_CLASSES)
+
+
+def names_for(device: str, everything: bool) -> tuple[str, ...]:
+    """The backends to run where none was named: the plain ones, or with `everything` all that the device can run."""
+    with_graphs = everything and device != "cpu"
+    return tuple(name for name in NAMES if with_graphs or name not in _GRAPHS)
 
 
 def make_backend(name: str, options: BackendOptions) -> Backend:
     """The backend called `name`.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it needs a GPU and the options name none.
+        BackendError: a GPU, a provider or a library that is not there.
     """
     if name not in _CLASSES:
         raise UsageError(f"backend '{name}' is unknown; it can be {', '.join(NAMES)}")
+    if name in _GRAPHS and options.gpu_index is None:
+        plain = name.removesuffix("-cudagraph")
+        raise UsageError(f"backend '{name}' needs a GPU; use --device cuda, or --backend {plain} on the CPU")
     module, class_name = _CLASSES[name].split(":")
     backend: Backend = getattr(import_module(module), class_name)(options)
     return backend

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from pyperf_infer import _core
-from pyperf_infer.backends.base import Array, BackendOptions, Facts
+from pyperf_infer.backends.base import Array, BackendOptions, Facts, PreparedBackend
+from pyperf_infer.backends.torch_common import array_of, explained, tensor_of
 from pyperf_infer.convert.outputs import named_outputs
-from pyperf_infer.errors import InputError, MeasurementError, OutOfMemoryError
-from pyperf_infer.system.memory import is_out_of_memory
+from pyperf_infer.errors import InputError
 from pyperf_infer.timing.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -22,13 +22,22 @@ if TYPE_CHECKING:
 
 
 class TorchEager:
-    """Backend `torch`."""
+    """Backend `torch`.
+
+    Raises:
+        BackendError: the GPU that the options name is not there, or PyTorch cannot use it.
+    """
 
     name: ClassVar[str] = "torch"
 
     def __init__(self, options: BackendOptions) -> None:
-        self._threads = options.threads
-        torch.set_num_threads(self._threads)
+        self._options = options
+        torch.set_num_threads(options.threads)
+        index = options.gpu_index
+        if index is not None:
+            from pyperf_infer.backends.torch_device import open_torch_gpu
+
+            self._gpu = open_torch_gpu(index, options)
 
     def accepts(self, model: LoadedModel) -> bool:
         return model.module is not None
@@ -36,15 +45,23 @@ class TorchEager:
     def convert(self, model: LoadedModel, shapes: Mapping[str, tuple[int, ...]]) -> float | None:  # noqa: ARG002
         return None
 
-    def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> PreparedTorch:
+    def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> PreparedBackend:
+        module = self._module_of(model)
+        if self._options.gpu_index is None:
+            return PreparedTorch(model, module, inputs)
+        from pyperf_infer.backends.torch_cuda import prepare_on_gpu
+
+        return prepare_on_gpu(self.name, model, module, inputs, self._gpu, self._options)
+
+    def _module_of(self, model: LoadedModel) -> torch.nn.Module:
         if model.module is None:
             raise InputError(f"{model.name} is an ONNX file, which PyTorch does not run; use --backend onnxruntime")
-        torch.set_num_threads(self._threads)  # a model's own module may have changed it since
-        return PreparedTorch(model, model.module, inputs)
+        torch.set_num_threads(self._options.threads)  # a model's own module may have changed it since
+        return model.module
 
 
 class PreparedTorch:
-    """A module with its input tensors."""
+    """A module with its input tensors, on the CPU."""
 
     def __init__(self, model: LoadedModel, module: torch.nn.Module, inputs: Mapping[str, Array]) -> None:
         self._name = model.name
@@ -71,10 +88,10 @@ class PreparedTorch:
 
     def bind(self, inputs: Mapping[str, Array]) -> None:
         # A partial object calls the module from C: the only Python in the window is the module's own.
-        self._call = functools.partial(self._module, *(_tensor(inputs[spec.name]) for spec in self._specs))
+        self._call = functools.partial(self._module, *(tensor_of(inputs[spec.name]) for spec in self._specs))
 
     def outputs(self) -> dict[str, Array]:
-        return {name: _array(tensor) for name, tensor in named_outputs(self._run())}
+        return {name: array_of(tensor) for name, tensor in named_outputs(self._run())}
 
     def measuring(self) -> AbstractContextManager[object]:
         return torch.inference_mode()
@@ -83,29 +100,8 @@ class PreparedTorch:
         self._call = functools.partial(self._module)
 
     def _run(self) -> object:
-        try:
-            with torch.inference_mode():
-                return self._call()
-        except Exception as error:
-            first_line = str(error).strip().split("\n", 1)[0]
-            if is_out_of_memory(error):
-                raise OutOfMemoryError(f"PyTorch ran out of memory on {self._name}: {first_line}") from error
-            raise MeasurementError(f"PyTorch failed on {self._name}: {type(error).__name__}: {first_line}") from error
-
-
-def _tensor(array: Array) -> torch.Tensor:
-    if array.dtype.name == "bfloat16":  # a type of ml_dtypes, which torch does not know
-        return torch.from_numpy(array.view("uint16")).view(torch.bfloat16)
-    return torch.from_numpy(array)
-
-
-def _array(tensor: torch.Tensor) -> Array:
-    if tensor.dtype is torch.bfloat16:
-        import ml_dtypes
-
-        array: Array = tensor.contiguous().view(torch.uint16).numpy().view(ml_dtypes.bfloat16).copy()
-        return array
-    return tensor.numpy(force=True).copy()
+        with explained(self._name), torch.inference_mode():
+            return self._call()
 
 
 def _effective_settings() -> dict[str, str | int | float | bool | None]:

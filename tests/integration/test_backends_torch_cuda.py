@@ -228,6 +228,7 @@ def test_integers_stay_integers_in_a_short_precision(world: FakeTorchCuda) -> No
     assert [array.dtype.name for array in made.outputs().values()] == ["float16", "int64"]
 
 
+@pytest.mark.filterwarnings("ignore:CUDA is not available")  # which switches it off, and is not asked here
 def test_under_autocast_the_weights_stay_float32(world: FakeTorchCuda) -> None:
     model = loaded(tiny_models.Perceptron(), X)
     made = prepared(model, inputs_of(model, 1), precision="float16", autocast=True)

@@ -100,7 +100,7 @@ def test_a_captured_row_says_so(world: FakeTorchCuda) -> None:
     facts = prepared(loaded(tiny_models.Perceptron(), X)).facts
     assert (facts.backend, facts.loop) == ("torch-cudagraph", "native")
     assert facts.settings["cudagraph"] == "captured"
-    assert facts.settings["cudagraph_check"] == "the outputs of replays follow the inputs"
+    assert facts.settings["replay_check"] == "outputs follow the input"
 
 
 def test_every_stream_has_a_graph_and_memory_of_its_own(world: FakeTorchCuda) -> None:
@@ -151,12 +151,12 @@ def test_a_constant_of_integers_is_found_overwritten_too(world: FakeTorchCuda) -
 
 def test_a_constant_is_told_to_be_unchecked_and_not_refused(world: FakeTorchCuda) -> None:
     settings = prepared(loaded(Of(lambda self, x: x[:0].sum() + torch.arange(3)), X)).facts.settings
-    assert str(settings["cudagraph_check"]).startswith("not checked: output: it does not depend on the input")
+    assert str(settings["replay_check"]).startswith("not told: output: it does not depend on the input")
 
 
 def test_outputs_that_are_no_numbers_are_told_to_be_unchecked(world: FakeTorchCuda) -> None:
     settings = prepared(loaded(Of(lambda self, x: x * float("nan")), X)).facts.settings
-    assert settings["cudagraph_check"] == "not checked: the outputs of eager calls are not finite"
+    assert settings["replay_check"] == "not told: the outputs of eager calls are not finite"
 
 
 def test_the_poison_spares_what_the_model_keeps(world: FakeTorchCuda) -> None:
@@ -169,7 +169,7 @@ def test_the_poison_spares_what_the_model_keeps(world: FakeTorchCuda) -> None:
 
 def test_an_input_that_the_model_changes_is_written_anew_for_every_check(world: FakeTorchCuda) -> None:
     made = prepared(loaded(Of(lambda self, x: x.mul_(2).clone()), X))
-    assert made.facts.settings["cudagraph_check"] == "the outputs of replays follow the inputs"
+    assert made.facts.settings["replay_check"] == "outputs follow the input"
 
 
 # ---- random numbers
@@ -313,7 +313,7 @@ def test_the_fallback_is_eager_where_it_was_asked_for_and_says_why(
     assert made.facts.backend == "torch-cudagraph"
     assert made.facts.loop == "native, Python callable (eager)"
     assert str(made.facts.settings["cudagraph"]).startswith("failed: ")
-    assert "cudagraph_check" not in made.facts.settings
+    assert "replay_check" not in made.facts.settings
     replays = world.replays
     torch.manual_seed(5)
     there = made.outputs()["output"]
