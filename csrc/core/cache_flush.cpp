@@ -86,7 +86,7 @@ void CacheFlush::stream(const Share& share, std::vector<std::uint64_t>& memory) 
   for (;;) {
     begin_.arrive_and_wait();
     if (stop_) return;
-    for (std::size_t at = 0; at < memory.size(); at += kStride) memory[at] += at;
+    for (std::size_t at = 0; at < memory.size(); at += kStride) ++memory[at];
     end_.arrive_and_wait();
   }
 }

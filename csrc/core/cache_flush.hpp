@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -34,6 +35,9 @@ class CacheFlush final : public Flush {
   void flush() override;
 
   std::size_t bytes() const { return bytes_; }  // of all streams
+
+  // What a stream writes to: the first word of each line counts the flushes. Not to be read during one.
+  std::span<const std::uint64_t> memory_of(std::size_t stream) const { return memory_[stream]; }
 
  private:
   void stop(std::size_t never_started);

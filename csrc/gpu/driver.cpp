@@ -69,7 +69,8 @@ bool is_fatal(CUresult result) {
 
 Driver& Driver::load(const std::string& path) {
   static std::mutex mutex;
-  static std::map<std::string, Driver*> loaded;  // never emptied: the driver's threads outlive what used it
+  // Never emptied and never destroyed: the driver's threads, and a waiter that is left alone, outlive what used it.
+  static auto& loaded = *new std::map<std::string, Driver*>;
   const std::lock_guard lock(mutex);
   if (const auto found = loaded.find(path); found != loaded.end()) return *found->second;
   auto* driver = new Driver(path);

@@ -60,13 +60,14 @@ class BlockingWaiter {
       timed_out_ = true;
       give_up(*context_, timeout_ns);
     }
-    context_->check(state_->answer->result, "cuEventSynchronize");
+    context_->check(state_->answer->result, state_->answer->call);
     return state_->answer->seen_ns;
   }
 
  private:
   struct Answer {
     CUresult result;
+    const char* call;
     std::int64_t seen_ns;
   };
 
@@ -80,18 +81,19 @@ class BlockingWaiter {
 
   static void serve(const Context& context, State& state) {
     const Driver& driver = context.driver();
-    driver.cuCtxPushCurrent(context.handle());  // where that fails, so does the wait, and says why
+    const CUresult entered = driver.cuCtxPushCurrent(context.handle());  // where that fails, so does every wait
     std::unique_lock lock(state.mutex);
     for (;;) {
       state.changed.wait(lock, [&] { return state.stop || state.event != nullptr; });
       if (state.stop) return;
       const CUevent event = state.event;
       lock.unlock();
-      const CUresult result = driver.cuEventSynchronize(event);
+      const bool inside = entered == CUDA_SUCCESS;
+      const CUresult result = inside ? driver.cuEventSynchronize(event) : entered;
       const std::int64_t seen_ns = Clock::now_ns();
       lock.lock();
       state.event = nullptr;
-      state.answer = Answer{result, seen_ns};
+      state.answer = Answer{result, inside ? "cuEventSynchronize" : "cuCtxPushCurrent", seen_ns};
       state.changed.notify_all();
     }
   }

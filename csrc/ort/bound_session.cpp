@@ -18,6 +18,11 @@ BoundSession::BoundSession(std::shared_ptr<Session> session)
   api_.call<OrtSession*, OrtIoBinding**>(Doing::kConfiguring, Slot::kCreateIoBinding, session_handle_, binding_.out());
 }
 
+void BoundSession::abandon() {
+  for (auto& output : outputs_) output.value.abandon();
+  binding_.abandon();
+}
+
 void BoundSession::set_run_entry(const char* key, const char* value) {
   api_.call<OrtRunOptions*, const char*, const char*>(Doing::kConfiguring, Slot::kAddRunConfigEntry, run_options_.get(),
                                                       key, value);

@@ -46,6 +46,9 @@ class BoundSession {
   // What the very first run took: lazy work included. 0 before it.
   std::int64_t first_run_ns() const { return first_run_ns_; }
 
+  // From now on nothing of it is released: for a device that is lost, whose memory cannot be freed any more.
+  void abandon();
+
   void run() { api_.check(Doing::kRunning, run_(session_handle_, run_options_.get(), binding_.get())); }
 
  private:

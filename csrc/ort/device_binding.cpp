@@ -36,10 +36,12 @@ DeviceBinding::DeviceBinding(std::shared_ptr<Session> session, const Plan& plan)
 }
 
 DeviceBinding::~DeviceBinding() {
+  const gpu::Context& context = stream_->context();
   try {
-    if (!stream_->context().is_lost()) finish();  // what is still queued uses the memory that goes now
-  } catch (const Error&) {  // then the context is lost, or the memory waits for the work when it is freed
+    if (!context.is_lost()) finish();  // what is still queued uses the memory that goes now
+  } catch (const Error&) {             // the context is lost now, or the work has failed and is over
   }
+  if (context.is_lost()) bound_.abandon();
 }
 
 void DeviceBinding::finish() {
@@ -88,6 +90,7 @@ void DeviceBinding::bind_input(const std::string& name, const void* data, std::s
   }
   bound_.bind_input(name, input.value.get());  // the library copies now what it wants in the host's memory
   if (!made) return;
+  in_place_ = false;
   transfers_ = {};  // of the old memory; bind_outputs makes them anew
   inputs_.erase(name);
   inputs_.emplace(name, std::move(*made));
@@ -95,11 +98,8 @@ void DeviceBinding::bind_input(const std::string& name, const void* data, std::s
 
 void DeviceBinding::bind_outputs() {
   require_all_inputs(bound_.session(), inputs_);
-  if (captured_) {
-    submit();
-    finish();
-    return;
-  }
+  if (in_place_ && runs_in_place()) return;
+  in_place_ = false;
   transfers_ = {};
   pinned_outputs_.clear();
   try {
@@ -109,7 +109,20 @@ void DeviceBinding::bind_outputs() {
     throw;
   }
   if (plan_.transfers) make_transfers();
+  in_place_ = true;
   captured_ = plan_.captures;
+}
+
+// False where the outputs do not fit these inputs: their shapes can depend on values.
+bool DeviceBinding::runs_in_place() {
+  try {
+    submit();
+    finish();
+    return true;
+  } catch (const Error&) {
+    if (captured_ || stream_->context().is_lost()) throw;
+    return false;
+  }
 }
 
 // Each where the session makes it: asked for elsewhere, it would be copied there in every run. Older libraries do not

@@ -41,7 +41,8 @@ class DeviceBinding {
   // for another shape than that a graph was captured with.
   void bind_input(const std::string& name, const void* data, std::size_t bytes, const std::vector<std::int64_t>& shape);
 
-  // Runs twice; all inputs must be bound. A session that has captured a graph replays it once: all stays where it is.
+  // Runs twice; all inputs must be bound. Where their shapes are those of the time before, runs once and all stays
+  // where it is, unless the outputs' shapes have changed all the same.
   void bind_outputs();
 
   // As in BoundSession.
@@ -90,6 +91,7 @@ class DeviceBinding {
   Input make_input(const TensorInfo& info, std::size_t bytes, const std::vector<std::int64_t>& shape) const;
   void write(std::uintptr_t to, const void* from, std::size_t bytes) const;
   std::vector<const OrtMemoryInfo*> output_memory() const;
+  bool runs_in_place();
   void make_transfers();
   void look_at_device() const;
 
@@ -98,6 +100,7 @@ class DeviceBinding {
   Owned<OrtMemoryInfo> device_memory_;
   Owned<OrtMemoryInfo> host_memory_;
   Plan plan_;
+  bool in_place_ = false;  // outputs are bound, for inputs of these shapes
   bool captured_ = false;
   gpu::Event done_;
   std::map<std::string, Input> inputs_;
