@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from pyperf_infer import _core
+from pyperf_infer import _core, ort_device
 from pyperf_infer.errors import BackendError, InputError, UsageError
+from pyperf_infer.ort_device import GPU_PROVIDERS, ConvSearch
 
 if TYPE_CHECKING:
     from pathlib import Path  # costs 4 ms, which a script that never makes a session need not wait for
 
     from numpy.typing import NDArray
+
+    from pyperf_infer.timing.cuda import Wait
 
 Array: TypeAlias = "NDArray[Any]"
 
@@ -68,6 +72,11 @@ class OnnxSession:
     A target for `timers.measure` and `timers.compare`, which run it without Python. Inputs are copied in when they are
     bound; outputs are written to the same memory in every run.
 
+    With ``provider="CUDAExecutionProvider"`` (or TensorRT's) it runs on a stream of a GPU, with inputs and outputs in
+    that GPU's memory, and its samples have the quantities latency, submit and gpu. Nothing is copied in a call unless
+    `include_transfers` is set. Python's own onnxruntime package must not be imported in that process, then or later:
+    the two copies of its core would share the provider, which crashes.
+
     Args:
         path: the .onnx file; external data stays beside it.
         threads: intra-op threads; 0 leaves the number to ONNX Runtime.
@@ -77,10 +86,20 @@ class OnnxSession:
         provider: an execution provider of this build, by its full name.
         provider_options, session_options: passed through as they are.
         library: another ONNX Runtime library (1.20 or later) than that of the installed wheel.
+        device: the GPU by its number; that of the stream, else 0.
+        stream: anything with ``__cuda_stream__`` (torch.cuda.Stream, `timers.CudaStream`); by default a new one.
+        cuda_graph: capture the model in a CUDA graph in the first runs, and replay that. Shapes then stay as they are.
+        use_tf32: whether CUDA may round float32 products to TF32. TensorRT decides that for itself.
+        conv_search: how cuDNN's convolution algorithms are chosen, "exhaustive" or "heuristic".
+        include_transfers: copy inputs in and outputs out with every call, through pinned memory; adds the quantities
+            h2d and d2h.
+        wait: "spin" or "block", as in `timers.on_stream`.
+        gate: hold the stream back until a call of mode cold is queued.
+        timeout: seconds after which a call that has not ended is given up.
 
     Raises:
         InputError: no such file, a file that ONNX Runtime cannot load, a node it has no kernel for.
-        BackendError: no ONNX Runtime, a provider that is not there or does not load.
+        BackendError: no ONNX Runtime, a provider, GPU or driver that is not there or does not load.
         UsageError: an unknown level, mode or an option that contradicts another.
     """
 
@@ -97,12 +116,24 @@ class OnnxSession:
         session_options: Mapping[str, str] | None = None,
         library: str | os.PathLike[str] | None = None,
         profile_prefix: str | None = None,
+        device: int | None = None,
+        stream: object | None = None,
+        cuda_graph: bool = False,
+        use_tf32: bool = False,
+        conv_search: ConvSearch = "exhaustive",
+        include_transfers: bool = False,
+        wait: Wait = "spin",
+        gate: bool = True,
+        timeout: float = 120.0,
     ) -> None:
         self.path = os.fspath(path)
         if not os.path.isfile(self.path):  # noqa: PTH113  pathlib is not imported for this
             raise InputError(f"{self.path}: no such file")
         if threads < 0 or inter_op_threads < 0:
             raise UsageError("a number of threads is 0 (left to ONNX Runtime) or more")
+        asked = ort_device.Asked(device, stream, cuda_graph, use_tf32, conv_search, include_transfers)
+        if provider not in GPU_PROVIDERS and asked != ort_device.Asked():
+            raise UsageError(f"{provider} takes no stream, GPU or setting of one; provider={GPU_PROVIDERS[0]!r} does")
         self._environment = _core.load_ort(str(library or find_library()))
         entries = dict(session_options or {})
         if _core.ORT_RECORD_ASSIGNMENT in entries:
@@ -120,9 +151,24 @@ class OnnxSession:
         options.config_entries = list(entries.items())
         options.profile_prefix = profile_prefix or ""
         self._environment.take_log()
-        self._session = _core.OrtSession(self._environment.path, self.path, options)
-        self._target = _core.OrtTarget(self._session)
-        self._bound = False
+        self.stream: _core.GpuStream | None = None  # that it runs on; None on the CPU
+        self._provider, self._cuda_graph = provider, cuda_graph
+        self._plan = _core.StreamPlan()
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._binding: _core.OrtTarget | _core.OrtDeviceBinding
+        if provider in GPU_PROVIDERS:
+            self._plan = ort_device.plan_of(wait, include_transfers=include_transfers, gate=gate, timeout=timeout)
+            self.stream = ort_device.place(options, self.library, asked)
+        with self._in_plain_words():
+            self._session = _core.OrtSession(self._environment.path, self.path, options)
+        if provider in GPU_PROVIDERS:
+            ort_device.opened(self.library)
+            self._binding = _core.OrtDeviceBinding(
+                self._session, transfers=include_transfers, captures=cuda_graph, timeout_ns=self._plan.timeout_ns
+            )
+        else:
+            self._binding = _core.OrtTarget(self._session)
+        self._target: _core.Target | None = None  # made when inputs are bound
         self.log = tuple(self._environment.take_log())
 
     @property
@@ -145,7 +191,12 @@ class OnnxSession:
     @property
     def first_run_ns(self) -> int:
         """What the very first run took, lazy work included, in nanoseconds; 0 before `bind`."""
-        return self._target.first_run_ns
+        return self._binding.first_run_ns
+
+    @property
+    def provider_options(self) -> dict[str, str]:
+        """What CUDA or TensorRT make of the options, their defaults included; empty for other providers."""
+        return ort_device.effective_options(self._session.effective_provider_options)
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -156,42 +207,77 @@ class OnnxSession:
         return tuple(map(_describe, self._session.outputs))
 
     @property
-    def target(self) -> _core.OrtTarget:
-        """What the native loop runs.
+    def target(self) -> _core.Target:
+        """What the native loop runs: a `_core.OrtStreamTarget` on a GPU.
 
         Raises:
             UsageError: no inputs are bound yet.
         """
-        if not self._bound:
+        if self._target is None:
             raise UsageError("bind the inputs first: session.bind({name: array, ...})")
         return self._target
 
     @property
     def unbound_outputs(self) -> tuple[str, ...]:
         """Outputs that are no plain tensors: ONNX Runtime makes them anew in every run."""
-        return tuple(self._target.unbound_outputs)
+        return tuple(self._binding.unbound_outputs)
+
+    @property
+    def host_outputs(self) -> tuple[str, ...]:
+        """Outputs that a session on a GPU makes in the host's memory; they take part in no transfer."""
+        return tuple(self._on_device().host_outputs) if self.stream is not None else ()
 
     def bind(self, inputs: Mapping[str, Array]) -> None:
         """Copies the inputs into memory of the session's own, runs twice, and keeps the outputs' memory.
 
-        An array's dtype must be the input's; bfloat16 comes from ml_dtypes.
+        An array's dtype must be the input's; bfloat16 comes from ml_dtypes. On a GPU, inputs of the same shapes go to
+        the same memory; a session that has captured a CUDA graph replays it once.
 
         Raises:
             InputError: a name, dtype or shape that does not fit, or an input that is missing.
+            UsageError: another shape than that a CUDA graph was captured with.
         """
         self._copy_in(inputs)
-        self._target.bind_outputs()
-        self._bound = True
+        with self._in_plain_words():
+            self._binding.bind_outputs()
+        self._shapes = {name: array.shape for name, array in inputs.items()}
+        if isinstance(self._binding, _core.OrtTarget):
+            self._target = self._binding
+        elif self._target is None:
+            self._target = _core.OrtStreamTarget([self._binding], self._plan)
+
+    def write(self, inputs: Mapping[str, Array]) -> None:
+        """Puts other values in the place of inputs that are bound, in the same shapes, and runs nothing. On a GPU only.
+
+        Raises:
+            UsageError: the session is not on a GPU, or nothing is bound yet.
+            InputError: as `bind`.
+        """
+        self._on_device()
+        if self._target is None or {name: np.shape(array) for name, array in inputs.items()} != self._shapes:
+            raise UsageError("write() takes an array for every input, of the shape that is bound; bind() takes others")
+        self._copy_in(inputs)
+
+    @property
+    def addresses(self) -> dict[str, int]:
+        """Of each bound input and output in the GPU's memory, by name. Raises UsageError on the CPU."""
+        return self._on_device().addresses
+
+    def poison_outputs(self) -> None:
+        """Fills the outputs' memory with 0xFF, so that a run that does not write them shows. On a GPU only."""
+        self._on_device().poison_outputs()
 
     def run(self, inputs: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """Runs once and returns copies of the outputs, by name. Given inputs are bound first."""
-        if inputs is None:
-            self.target.run()
-        else:
+        if inputs is not None:
             self.bind(inputs)
+        elif self._target is None:
+            raise UsageError("bind the inputs first: session.bind({name: array, ...})")
+        else:
+            self._binding.run()
         return {
             name: np.frombuffer(bytearray(data), dtype=_dtype_named(dtype)).reshape(shape)  # writable, unlike bytes
-            for name, dtype, shape, data in self._target.outputs()
+            for name, dtype, shape, data in self._binding.outputs()
         }
 
     def assigned_nodes(self) -> tuple[AssignedNode, ...]:
@@ -226,10 +312,33 @@ class OnnxSession:
             if array.dtype.name != info.dtype:
                 raise InputError(f"input '{name}' takes {info.dtype}, and the array is {array.dtype.name}")
             native = array.astype(array.dtype.newbyteorder("="), copy=False)  # a name says nothing of the byte order
-            self._target.bind_input(name, np.ascontiguousarray(native).reshape(array.shape))
+            self._binding.bind_input(name, np.ascontiguousarray(native).reshape(array.shape))
         missing = [name for name in wanted if name not in inputs]
         if missing:
             raise InputError(f"no array was given for input {', '.join(repr(name) for name in missing)}")
+
+    def _in_plain_words(self) -> AbstractContextManager[None]:
+        if self._provider not in GPU_PROVIDERS:
+            return nullcontext()
+        return ort_device.in_plain_words(self._provider, self.library, cuda_graph=self._cuda_graph)
+
+    def _on_device(self) -> _core.OrtDeviceBinding:
+        if isinstance(self._binding, _core.OrtTarget):
+            raise UsageError("this session runs on the CPU, whose memory has none of this")
+        return self._binding
+
+
+def several_streams(sessions: Sequence[OnnxSession]) -> _core.OrtStreamTarget:
+    """One target over sessions on a GPU with inputs bound, each on a stream of its own, for mode throughput.
+
+    It is timed as the first session wants it.
+
+    Raises:
+        UsageError: a session on the CPU, without inputs, or on another GPU than the rest.
+    """
+    if not sessions or any(session._target is None for session in sessions):
+        raise UsageError("bind the inputs of every session first")
+    return _core.OrtStreamTarget([session._on_device() for session in sessions], sessions[0]._plan)
 
 
 def _describe(info: _core.OrtTensorInfo) -> TensorInfo:

@@ -20,8 +20,10 @@ def open_session(
     *,
     library: Path | None = None,
     profile_prefix: str | None = None,
+    cuda_graph: bool = False,
 ) -> OnnxSession:
-    """Loads `model`. Raises as OnnxSession."""
+    """Loads `model`, on a GPU on a stream of its own. Raises as OnnxSession."""
+    on_gpu = options.gpu_index is not None
     return OnnxSession(
         model,
         threads=options.threads,
@@ -33,4 +35,11 @@ def open_session(
         session_options=options.session_options,
         library=library,
         profile_prefix=profile_prefix,
+        device=options.gpu_index,
+        cuda_graph=cuda_graph,
+        use_tf32=options.precision == "tf32",
+        conv_search=options.conv_search if on_gpu else "exhaustive",
+        include_transfers=options.include_transfers,
+        wait=options.wait,
+        gate=options.gate,
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyperf_infer.convert import cache_folder
 from pyperf_infer.convert.fingerprint import describe_export, key_of
+from pyperf_infer.convert.half import half_copy
 from pyperf_infer.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,9 +42,15 @@ class CachedExport:
 
 
 def cached_export(
-    model: LoadedModel, *, opset: int | None = None, shapes: Mapping[str, tuple[int, ...]] | None = None
+    model: LoadedModel,
+    *,
+    opset: int | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    half: bool = False,
 ) -> CachedExport:
     """The ONNX file of `model`, exported unless an earlier run has left the same; `shapes` as in export_to_onnx.
+
+    `half`: in float16, weights and inputs alike; the model given stays as it is.
 
     An entry that is damaged is rebuilt. Raises InputError where the export fails or the cache folder is of no use,
     naming PYPERF_INFER_CACHE_DIR.
@@ -51,7 +58,7 @@ def cached_export(
     if model.module is None:
         raise InputError(f"{model.name} is an ONNX file already; there is nothing to export.")
     start = time.perf_counter()
-    description = describe_export(model, opset, shapes or {})
+    description = describe_export(model, opset, shapes or {}, half=half)
     key = key_of(description)
     root = cache_folder.open_root()
     entry = root / key
@@ -64,7 +71,7 @@ def cached_export(
             found = _read(entry, start)  # whoever held the lock before may have built it
             if found is not None:
                 return found
-            _build(root, entry, model, opset, shapes or {}, description)
+            _build(root, entry, half_copy(model) if half else model, opset, shapes or {}, description)
             built = _read(entry, start, hit=False)
         cache_folder.evict(root, last_used=_last_used)
     except OSError as error:

@@ -28,8 +28,13 @@ def library_versions() -> dict[str, str]:
     return {**versions, "pyperf-infer": pyperf_infer.__version__}
 
 
-def describe_export(model: LoadedModel, opset: int | None, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Everything that decides the file's content, ready for JSON. The open batch is not in it: it stays open."""
+def describe_export(
+    model: LoadedModel, opset: int | None, shapes: Mapping[str, tuple[int, ...]], *, half: bool = False
+) -> dict[str, Any]:
+    """Everything that decides the file's content, ready for JSON. The open batch is not in it: it stays open.
+
+    `half`: it is exported in float16, from the model described here.
+    """
     from pyperf_infer.convert.export import example_shapes
 
     examples = example_shapes(model.inputs, shapes)
@@ -43,6 +48,7 @@ def describe_export(model: LoadedModel, opset: int | None, shapes: Mapping[str, 
             for spec, example in zip(model.inputs, examples, strict=True)
         ],
         "opset": opset,
+        "half": half,
         "versions": library_versions(),
         "structure_sha256": hash_structure(model),
     }
