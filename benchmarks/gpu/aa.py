@@ -3,9 +3,8 @@
 comparisons are of a graph, half of eager calls; both targets of a comparison launch the same graph, or call the same
 function.
 
-timers.compare takes blocks of 100 ms, so that in 0.5 s it completes a round or none and says `undecided`; the bound
-then holds of itself. So the same schedule and the same verdict also run with blocks of 5 ms, where 0.5 s are enough to
-decide, and timers.compare runs with the time that it takes. The bound holds for each of the three.
+In 0.5 s timers.compare has room for short blocks alone, and may leave more undecided; so it also runs with the time
+that it takes. The bound holds for both.
 """
 
 from __future__ import annotations
@@ -20,13 +19,10 @@ from gpu.device import Gpu
 from gpu.figures import Figure, at_most, shown
 from gpu.work import products
 from pyperf_infer import _core, timers
-from pyperf_infer.statistics.compare import compare_rounds
 
 BOUND_PERCENT = 5.0
-SHORT_S, SHORT, SHORT_CORE = 0.5, 200, 20
-SMALL_BLOCKS, SMALL_BLOCKS_CORE = 200, 60
+SHORT_S, SHORT, SHORT_CORE = 0.5, 200, 60
 LONG_S, LONG, LONG_CORE = 4.0, 25, 8
-BLOCK_NS, JITTER_NS = 5_000_000, 500_000
 DIFFERENT = ("faster", "slower")
 
 Pair = tuple[_core.Target, _core.Target]
@@ -36,20 +32,6 @@ Compare = Callable[[Pair, int], str]
 def by_compare(seconds: float) -> Compare:
     """As a user compares."""
     return lambda pair, seed: str(timers.compare(*pair, max_duration=seconds, seed=seed).verdict)
-
-
-def by_small_blocks(pair: Pair, seed: int) -> str:
-    """As timers.compare, with blocks so small that 0.5 s hold many; without each target alone before."""
-    plan = _core.SchedulePlan(
-        min_block_ns=BLOCK_NS, max_jitter_ns=JITTER_NS, max_duration_ns=round(1e9 * SHORT_S), seed=seed
-    )
-    outcome = _core.interleave(list(pair), plan, [_core.Samples() for _ in pair])
-    medians: tuple[list[float], list[float]] = ([0.0] * outcome.rounds, [0.0] * outcome.rounds)
-    for block in outcome.blocks:
-        medians[block.target][block.round] = block.median_ns
-    if outcome.rounds == 0:
-        return "undecided"
-    return str(compare_rounds(*medians).verdict)
 
 
 def verdicts_of(pairs: Sequence[Callable[[], Pair]], count: int, compare: Compare) -> list[str]:
@@ -72,11 +54,6 @@ def judge(verdicts: Sequence[str], how: str) -> list[Figure]:
 def run(row: Row, options: argparse.Namespace) -> None:
     groups: list[tuple[int, str, Compare]] = [
         (SHORT_CORE if options.core else SHORT, f"of {SHORT_S:g} s", by_compare(SHORT_S)),
-        (
-            SMALL_BLOCKS_CORE if options.core else SMALL_BLOCKS,
-            f"of {SHORT_S:g} s in blocks of {BLOCK_NS / 1e6:g} ms",
-            by_small_blocks,
-        ),
         (LONG_CORE if options.core else LONG, f"of {LONG_S:g} s", by_compare(LONG_S)),
     ]
     with Gpu(options.device) as gpu:

@@ -16,13 +16,13 @@ def provider_named(name: str, device: str = "cpu") -> str:
     """The full name of a provider for `device`: "cpu" is CPUExecutionProvider.
 
     Raises:
-        BackendError: this build of ONNX Runtime does not have it.
-        UsageError: it does not run on that device.
+        BackendError: this build of ONNX Runtime does not have it, or it runs on a GPU and `device` is the CPU.
+        UsageError: `device` is a GPU, and it does not run there.
     """
     wanted = name if name.endswith(_SUFFIX) else name + _SUFFIX
     found = CPU_PROVIDER if wanted.lower() == CPU_PROVIDER.lower() else _in_this_build(name, wanted)
     if device == "cpu" and found in _ON_A_GPU:
-        raise UsageError(f"{found} runs on a GPU; use it with --device cuda, or --provider cpu")
+        raise BackendError(f"{found} runs on a GPU; use it with --device cuda, or --provider cpu")
     if device != "cpu" and found not in GPU_PROVIDERS:
         raise UsageError(
             f"--provider {name} contradicts --device {device}: {found} cannot be put on a stream of a GPU here; "

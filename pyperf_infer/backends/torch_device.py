@@ -16,7 +16,7 @@ from pyperf_infer import _core
 from pyperf_infer.backends.torch_common import first_line
 from pyperf_infer.backends.torch_precision import check_precision
 from pyperf_infer.errors import BackendError
-from pyperf_infer.timing.cuda import open_gpu
+from pyperf_infer.timing.cuda import open_gpu, with_protocol
 
 if TYPE_CHECKING:
     from pyperf_infer.backends.base import BackendOptions
@@ -77,19 +77,9 @@ def lane_stream(index: int, lane: int) -> torch.cuda.Stream:  # noqa: ARG001  on
     return torch.cuda.Stream(torch.device("cuda", index))  # type: ignore[no-untyped-call]
 
 
-class _Handle:
-    """A torch stream with the protocol that its class has had only since torch 2.10."""
-
-    def __init__(self, stream: torch.cuda.Stream) -> None:
-        self._stream = stream
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self._stream.cuda_stream
-
-
 def native_stream(gpu: TorchGpu, stream: torch.cuda.Stream) -> _core.GpuStream:
     """The native form of a torch stream, which it keeps alive."""
-    return _core.GpuStream.view(gpu.context, _Handle(stream))
+    return _core.GpuStream.view(gpu.context, with_protocol(stream))
 
 
 def release_memory(error: BaseException | None = None) -> None:

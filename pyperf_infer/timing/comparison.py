@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 # Of the budget of a comparison: each target alone, the rest interleaved.
 _SHARE_ALONE = 0.15
+# A block, and the jitter before it: as long as thread pools need to come to rest, and as the longest timer tick. Where
+# the budget has no room for this many rounds of such blocks, both are shorter: without rounds there is no verdict.
+_BLOCK_NS, _JITTER_NS = 100_000_000, 10_000_000
+_SHORTEST_BLOCK_NS = 1_000_000
+_ROUNDS = 16
+_SHARE_IN_BLOCKS = 0.6  # the rest is jitter, blocks that are stretched, and calls thrown away after a switch
 
 
 class Comparison(NamedTuple):
@@ -50,8 +56,9 @@ def compare(
 ) -> Comparison:
     """Compares two callables or targets in one process, within `max_duration` seconds in all.
 
-    Each runs alone first, then both in blocks of at least 10 calls and 100 ms, in an order drawn anew in every round.
-    It stops early when the interval of the ratio is within `ci`.
+    Each runs alone first, then both in blocks of at least 10 calls and 100 ms, in an order drawn anew in every round;
+    blocks are shorter where the budget has no room for 16 rounds of them. It stops early when the interval of the ratio
+    is within `ci`.
 
     Raises:
         UsageError, TypeError: as `measure`. What the callables raise.
@@ -113,8 +120,13 @@ def interleave(
 ) -> Rounds:
     """Runs several targets in blocks until the intervals of their ratios to the first are within `ci`."""
     native = [as_target(target) for target in targets]
+    budget_ns = to_ns("max_duration", max_duration)
+    block_ns = round(_SHARE_IN_BLOCKS * budget_ns / (_ROUNDS * max(1, len(native))))
+    block_ns = max(_SHORTEST_BLOCK_NS, min(_BLOCK_NS, block_ns))
     plan = _core.SchedulePlan(
-        max_duration_ns=to_ns("max_duration", max_duration),
+        min_block_ns=block_ns,
+        max_jitter_ns=min(_JITTER_NS, block_ns // 4),
+        max_duration_ns=budget_ns,
         relative_half_width=ci,
         confidence=confidence,
         seed=seed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pyperf_infer import _core
 from pyperf_infer.errors import UsageError
@@ -84,7 +84,22 @@ def as_stream(stream: object, device: int = 0) -> _core.GpuStream:
     if isinstance(stream, CudaStream):
         return stream._native
     index = getattr(getattr(stream, "device", None), "index", None)  # torch's streams know theirs
-    return _core.GpuStream.view(open_gpu(device if index is None else index), stream)
+    return _core.GpuStream.view(open_gpu(device if index is None else index), with_protocol(stream))
+
+
+class _OlderTorchStream:
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._stream.cuda_stream
+
+
+def with_protocol(stream: object) -> object:
+    """The stream itself; a torch.cuda.Stream with the protocol that its class has had only since torch 2.10."""
+    if not hasattr(stream, "__cuda_stream__") and isinstance(getattr(stream, "cuda_stream", None), int):
+        return _OlderTorchStream(stream)
+    return stream
 
 
 class EventTimer:

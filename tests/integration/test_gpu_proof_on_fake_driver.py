@@ -137,23 +137,16 @@ def test_the_cold_row_fails_where_a_span_is_too_short_for_its_bytes(
 def test_identical_work_is_compared_with_itself(monkeypatch: pytest.MonkeyPatch, fake: FakeCuda) -> None:
     install(monkeypatch, fake, aa)
     monkeypatch.setattr(aa, "products", lambda gpu: FakeWork(gpu, 100_000))
-    for name, count in (("SHORT_CORE", 2), ("SMALL_BLOCKS_CORE", 4), ("LONG_CORE", 2)):
+    for name, count in (("SHORT_CORE", 2), ("LONG_CORE", 2)):
         monkeypatch.setattr(aa, name, count)
     monkeypatch.setattr(aa, "LONG_S", 1.0)
     row = Row()
     aa.run(row, CORE)
-    hows = ("2 comparisons of 0.5 s", "4 comparisons of 0.5 s in blocks of 5 ms", "2 comparisons of 1 s")
+    hows = ("2 comparisons of 0.5 s", "2 comparisons of 1 s")
     assert [figure.name for figure in row.figures] == [
         f"{how}: {what}" for how in hows for what in ("called different", "undecided")
     ]
     assert all(sum(int(part.split()[0]) for part in figure.reason.split(", ")) in (2, 4) for figure in row.figures[::2])
-
-
-def test_small_blocks_give_rounds_enough_for_a_verdict() -> None:
-    def busy(count: int) -> _core.Target:
-        return _core.CallableTarget(lambda: sum(range(count)))
-
-    assert aa.by_small_blocks((busy(2_000), busy(40_000)), seed=1) == "slower"
 
 
 def polling_row(monkeypatch: pytest.MonkeyPatch, fake: FakeCuda, reader: str | None) -> Row:

@@ -41,6 +41,12 @@ def test_enough_rounds_give_an_interval() -> None:
     assert found.interval[0] <= found.ratio <= found.interval[1]
 
 
+def test_half_a_second_has_room_for_rounds_enough_to_judge() -> None:
+    found = timers.compare(_busy, _busy, max_duration=0.5, ci=0.9)
+    assert found.rounds >= 6
+    assert found.interval is not None
+
+
 def test_without_time_for_a_round_it_is_undecided() -> None:
     found = timers.compare(_busy, _busy, max_duration=0.01)
     assert found.verdict == "undecided"
