@@ -117,15 +117,17 @@ def test_memory_that_runs_out_in_the_middle_keeps_what_was_measured(gpu: FakeGpu
     assert measurement.samples.stop_reason != "converged"
 
 
-def test_a_broken_context_is_given_up_and_nothing_of_it_is_released(gpu: FakeGpu) -> None:
+@pytest.mark.parametrize("is_first_run", [True, False])
+def test_a_broken_context_is_given_up_and_nothing_of_it_is_released(gpu: FakeGpu, is_first_run: bool) -> None:
     """After an illegal address every call fails, and a release by ONNX Runtime might wait for ever."""
     session = gpu.session()
-    session.bind({"x": X})
+    if not is_first_run:
+        session.bind({"x": X})
     context = session.stream.context if session.stream else None
     assert context is not None
     gpu.cuda.fail_from("cuGraphLaunch", ILLEGAL_ADDRESS)
     with pytest.raises(MeasurementError, match="CUDA failure 700"):
-        session.run()
+        session.run({"x": X} if is_first_run else None)
     assert context.is_lost
     gpu.cuda.log()
     del session, context
