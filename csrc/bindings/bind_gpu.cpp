@@ -77,7 +77,7 @@ class EventPair {
     require_stopped();
     const py::gil_scoped_release release;
     const gpu::Context::Current current(*context());
-    gpu::spin_until_done<SteadyClock>(end_, timeout_ns_);
+    gpu::spin_until_done<SteadyClock>(end_, timeout_ns_, &let_ctrl_c_in);
     return gpu::elapsed_ns(begin_, end_);
   }
 
@@ -146,8 +146,12 @@ void bind_gpu(py::module_& module) {
              return std::pair(0, reinterpret_cast<std::uintptr_t>(stream.view().handle()));
            })
       .def(
-          "synchronize", [](const GpuStream& stream) { stream.view().synchronize(); },
-          py::call_guard<py::gil_scoped_release>());
+          "synchronize",
+          [](const GpuStream& stream, std::int64_t timeout_ns) {
+            const py::gil_scoped_release release;
+            gpu::finish(stream.view(), timeout_ns, &let_ctrl_c_in);
+          },
+          py::arg("timeout_ns") = gpu::StreamPlan{}.timeout_ns);
   py::class_<EventPair>(module, "EventPair")
       .def(py::init<std::shared_ptr<GpuStream>, std::int64_t>(), py::arg("stream").none(false), py::arg("timeout_ns"))
       .def("start", &EventPair::start)
@@ -161,8 +165,8 @@ void bind_gpu(py::module_& module) {
   py::class_<gpu::StreamPlan>(module, "StreamPlan")
       .def(py::init([](const std::string& wait, bool include_transfers, bool gate, std::int64_t timeout_ns,
                        std::int64_t gate_timeout_ns, std::int64_t in_flight) {
-             const gpu::StreamPlan plan{wait_named(wait), include_transfers, gate,
-                                        timeout_ns,       gate_timeout_ns,   in_flight};
+             const gpu::StreamPlan plan{wait_named(wait), include_transfers, gate,          timeout_ns,
+                                        gate_timeout_ns,  in_flight,         &let_ctrl_c_in};
              check(plan);
              return plan;
            }),

@@ -60,6 +60,7 @@ class StreamCall {
  public:
   static constexpr bool kNeedsPython = true;
   using BatchScope = GilScope;
+  using WaitScope = GilRelease;
 
   StreamCall(HeldStream stream, Callable submit, std::optional<Callable> h2d, std::optional<Callable> d2h)
       : stream_(std::move(stream)), submit_(std::move(submit)), h2d_(std::move(h2d)), d2h_(std::move(d2h)) {}

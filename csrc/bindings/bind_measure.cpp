@@ -95,14 +95,16 @@ void bind_measure(py::module_& module) {
       .def_readonly("steady", &WarmupOutcome::steady);
   module.def(
       "warm_up",
-      [](Target& target, std::int64_t min_calls, std::int64_t budget_ns, ProgressFunction progress) {
+      [](Target& target, std::int64_t min_calls, std::int64_t budget_ns, const std::string& mode,
+         ProgressFunction progress) {
+        const WarmupPlan plan{min_calls, budget_ns, mode_named(mode)};
         const OneUser::Hold hold(target);
         PythonCheckpoint checkpoint(std::move(progress));
         const py::gil_scoped_release release;
-        return warm_up(target.runner(), {min_calls, budget_ns}, checkpoint);
+        return warm_up(target.runner(), plan, checkpoint);
       },
       py::arg("target"), py::kw_only(), py::arg("min_calls") = WarmupPlan{}.min_calls,
-      py::arg("budget_ns") = WarmupPlan{}.budget_ns, py::arg("progress") = py::none());
+      py::arg("budget_ns") = WarmupPlan{}.budget_ns, py::arg("mode") = "latency", py::arg("progress") = py::none());
 
   py::class_<StopPlan>(module, "StopPlan")
       .def(py::init([](std::int64_t min_samples, std::int64_t min_duration_ns, std::int64_t max_duration_ns,

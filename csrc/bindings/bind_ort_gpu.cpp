@@ -75,7 +75,8 @@ std::shared_ptr<OrtStreamTarget> make_target(const std::vector<std::shared_ptr<H
 std::shared_ptr<HeldBinding> make_binding(std::shared_ptr<ort::Session> session, bool transfers, bool captures,
                                           std::int64_t timeout_ns) {
   const py::gil_scoped_release release;
-  return std::make_shared<HeldBinding>(std::move(session), ort::DeviceBinding::Plan{transfers, captures, timeout_ns});
+  return std::make_shared<HeldBinding>(std::move(session),
+                                       ort::DeviceBinding::Plan{transfers, captures, timeout_ns, &let_ctrl_c_in});
 }
 
 // A method of the binding, without the GIL and with nobody else at it.

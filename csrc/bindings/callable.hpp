@@ -18,6 +18,15 @@ class GilScope {
   py::gil_scoped_acquire gil_;
 };
 
+// Lets other Python threads run while the host waits for work that has been handed over.
+class GilRelease {
+ public:
+  GilRelease() = default;
+
+ private:
+  py::gil_scoped_release release_;
+};
+
 // A Python callable without arguments. The result is kept until the window has closed: freeing a large tensor is no
 // part of the work.
 class Callable {

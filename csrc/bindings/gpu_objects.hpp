@@ -11,6 +11,12 @@
 
 namespace pyperf::bindings {
 
+// What happens while the host waits for the GPU: a gpu::WhileWaiting. Throws KeyboardInterrupt.
+inline void let_ctrl_c_in() {
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
 // A stream as Python holds it: ours, or somebody else's together with the object that owns it.
 class GpuStream {
  public:

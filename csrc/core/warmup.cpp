@@ -62,7 +62,7 @@ WarmupOutcome warm_up(Runner& runner, const WarmupPlan& plan, Checkpoint& checkp
     Samples batch;
     const std::int64_t left_ns = plan.budget_ns - outcome.duration_ns;
     const auto calls = std::min(batch_size.next(std::min(left_ns, kWindowNs)), kMostCallsInWindow);
-    batch_size.observe(calls, run_batch(runner, Mode::kLatency, calls, batch));
+    batch_size.observe(calls, run_batch(runner, plan.mode, calls, batch));
     const auto samples = batch.view();
     if (outcome.calls == 0) outcome.first_call_ns = samples.front();
     outcome.calls += calls;

@@ -5,12 +5,14 @@
 
 #include "core/checkpoint.hpp"
 #include "core/loop.hpp"
+#include "core/quantity.hpp"
 
 namespace pyperf {
 
 struct WarmupPlan {
   std::int64_t min_calls = 1;
   std::int64_t budget_ns = 5'000'000'000;
+  Mode mode = Mode::kLatency;  // whose times are to be steady; throughput warms every stream
 };
 
 void check(const WarmupPlan& plan);

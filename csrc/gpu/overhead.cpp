@@ -36,11 +36,11 @@ std::int64_t smallest_gap_ns(const std::vector<std::int64_t>& sorted) {
 
 }  // namespace
 
-EventOverhead measure_event_overhead(const StreamView& stream, Wait wait) {
+EventOverhead measure_event_overhead(const StreamView& stream, const StreamPlan& plan) {
   NoWork nothing(stream);
-  StreamPlan plan;
-  plan.wait = wait;
-  StreamLoop<NoWork> loop({&nothing}, plan);
+  StreamPlan without_transfers = plan;
+  without_transfers.include_transfers = false;
+  StreamLoop<NoWork> loop({&nothing}, without_transfers);
   const std::size_t columns = loop.quantities(Mode::kLatency).size();
   std::vector<std::int64_t> values(kSamples * columns);
   std::int64_t done = 0;

@@ -5,6 +5,7 @@
 
 namespace pyperf::gpu {
 
-EventOverhead measure_event_overhead(const StreamView& stream, Wait wait);
+// With the plan's way of waiting and its timeout.
+EventOverhead measure_event_overhead(const StreamView& stream, const StreamPlan& plan);
 
 }  // namespace pyperf::gpu

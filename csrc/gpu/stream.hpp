@@ -18,12 +18,6 @@ class StreamView {
   const std::shared_ptr<Context>& shared_context() const { return context_; }
   CUstream handle() const { return stream_; }
 
-  // Returns when all that is queued is done.
-  void synchronize() const {
-    const Context::Current current(*context_);
-    PYPERF_CUDA(*context_, cuStreamSynchronize(stream_));
-  }
-
  private:
   std::shared_ptr<Context> context_;
   CUstream stream_;

@@ -17,6 +17,7 @@ struct StreamPlan {
   std::int64_t timeout_ns = 120'000'000'000;   // of one call, after which the device is taken to hang
   std::int64_t gate_timeout_ns = 500'000'000;  // after which the watchdog opens the gate
   std::int64_t in_flight = 16;                 // calls queued on each stream in mode throughput
+  WhileWaiting while_waiting = nullptr;
 };
 
 // Throws UsageError.

@@ -47,7 +47,7 @@ DeviceBinding::~DeviceBinding() {
 void DeviceBinding::finish() {
   const gpu::Context::Current current(stream_->context());
   done_.record(stream_->handle());
-  gpu::spin_until_done<SteadyClock>(done_, plan_.timeout_ns);
+  gpu::spin_until_done<SteadyClock>(done_, plan_.timeout_ns, plan_.while_waiting);
 }
 
 // On our stream, and waited for there: a copy of pageable memory on the default stream may return before it has ended,

@@ -29,6 +29,7 @@ class DeviceBinding {
     bool transfers = false;  // keep page-locked copies of inputs and outputs for h2d() and d2h()
     bool captures = false;   // the session captures a CUDA graph in its first runs, and replays those addresses
     std::int64_t timeout_ns = gpu::StreamPlan{}.timeout_ns;  // of what is not timed: first runs, copies
+    gpu::WhileWaiting while_waiting = nullptr;
   };
 
   // Throws UsageError where the session is on no stream.

@@ -53,7 +53,7 @@ inline std::string calls_of(const FakeDriver& driver) {
       name += letter;
       continue;
     }
-    if (!name.starts_with("cuCtx")) calls += (calls.empty() ? "" : " ") + name;
+    if (!name.starts_with("cuCtx")) calls.append(calls.empty() ? "" : " ").append(name);
     name.clear();
   }
   return calls;
@@ -135,7 +135,7 @@ using Column = std::vector<std::int64_t>;
 
 inline std::string text_of(const Column& values) {
   std::string text;
-  for (const auto value : values) text += (text.empty() ? "" : " ") + std::to_string(value);
+  for (const auto value : values) text.append(text.empty() ? "" : " ").append(std::to_string(value));
   return text;
 }
 

@@ -129,7 +129,7 @@ TEST(gpu_context, it_is_current_on_the_thread_that_asked_and_as_long_as_that) {
     std::thread([&] { CHECK_EQUAL(synchronize(), CUDA_ERROR_INVALID_CONTEXT); }).join();
   }
   CHECK_EQUAL(synchronize(), CUDA_ERROR_INVALID_CONTEXT);
-  stream.view().synchronize();
+  gpu::finish(stream.view(), kLongNs);
 }
 
 TEST(gpu_context, a_failed_call_is_named_with_the_name_and_the_text_of_its_code) {

@@ -78,7 +78,7 @@ TEST(gpu_memory, the_flush_is_twice_the_l2_cache_with_other_words_each_time) {
   std::uint32_t last = 0;
   for (std::uint32_t round = 1; round <= 3; ++round) {
     flush.queue(stream.view().handle());
-    stream.view().synchronize();
+    gpu::finish(stream.view(), kLongNs);
     gpu::copy_to_host(*small, &first, address, sizeof first);
     gpu::copy_to_host(*small, &last, address + 2 * kBytes - sizeof last, sizeof last);
     CHECK_EQUAL(first, round);

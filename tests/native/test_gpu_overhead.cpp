@@ -9,7 +9,7 @@ TEST(gpu_overhead, an_empty_pair_of_events_reads_what_a_record_takes) {
   gpu.driver.record_cost(1'300);
   const gpu::OwnedStream stream(gpu.context);
   for (const auto wait : {gpu::Wait::kSpin, gpu::Wait::kBlock}) {
-    const auto overhead = gpu::measure_event_overhead(stream.view(), wait);
+    const auto overhead = gpu::measure_event_overhead(stream.view(), plan_with(wait));
     CHECK_EQUAL(overhead.span_ns, 1'300);
     CHECK_EQUAL(overhead.step_ns, 0);  // all were alike, so nothing tells the step
     CHECK(overhead.latency_ns > 0);
@@ -23,7 +23,7 @@ TEST(gpu_overhead, the_step_is_the_smallest_difference_of_two_spans) {
   gpu.driver.event_tick(512);
   gpu.driver.poll_step(333);
   const gpu::OwnedStream stream(gpu.context);
-  const auto overhead = gpu::measure_event_overhead(stream.view(), gpu::Wait::kSpin);
+  const auto overhead = gpu::measure_event_overhead(stream.view(), plan_with());
   CHECK_EQUAL(overhead.step_ns, 512);
   CHECK(overhead.span_ns == 512 || overhead.span_ns == 1'024);
 }

@@ -6,7 +6,7 @@ namespace {
 
 std::string names_of(std::span<const Quantity> quantities) {
   std::string names;
-  for (const auto quantity : quantities) names += std::string(names.empty() ? "" : " ") + name_of(quantity);
+  for (const auto quantity : quantities) names.append(names.empty() ? "" : " ").append(name_of(quantity));
   return names;
 }
 

@@ -157,4 +157,32 @@ TEST(gpu_waiting, a_waiter_without_work_goes_at_once) {
   CHECK_EQUAL(gpu.driver.calls("cuEventSynchronize"), 0);
 }
 
+// Counts its turns, and gives the wait up at the second.
+int turns = 0;
+struct EnoughError {};
+void twice() {
+  if (++turns == 2) throw EnoughError();
+}
+
+TEST(gpu_waiting, whoever_waits_gets_a_turn_that_can_end_the_wait_and_the_next_wait_is_as_good) {
+  FakeGpu gpu;
+  const gpu::OwnedStream stream(gpu.context);
+  const gpu::Context::Current current(*gpu.context);
+  const gpu::Event event(gpu.context, CU_EVENT_BLOCKING_SYNC);
+  gpu::BlockingWaiter<FakeDriverClock> waiter(gpu.context);
+  for (const bool asleep : {false, true}) {
+    gpu.driver.hang(nullptr);
+    event.record(stream.view().handle());
+    turns = 0;
+    CHECK_THROWS(EnoughError, asleep ? waiter.wait(event, kLongNs, &twice)
+                                     : gpu::spin_until_done<FakeDriverClock>(event, kLongNs, &twice));
+    CHECK_EQUAL(turns, 2);
+    CHECK(!gpu.context->is_lost());
+    gpu.driver.unhang();
+    event.record(stream.view().handle());
+    waiter.wait(event, kLongNs);
+    gpu::spin_until_done<FakeDriverClock>(event, kLongNs);
+  }
+}
+
 }  // namespace pyperf::test
