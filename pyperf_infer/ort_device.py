@@ -33,6 +33,21 @@ _POINTERS = ("user_compute_stream", "default_memory_arena_cfg", "gpu_external_al
 _NO_CAPTURE = re.compile(r"graph capture|stream is capturing|CUDA failure 90\d\b", re.IGNORECASE)
 _GATE_TIMEOUT_NS = 500_000_000
 
+
+class _PythonsOwnRefused:
+    """In sys.meta_path: what Python's onnxruntime is made of is not to be found any more."""
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        """Raises ImportError where that is asked for. Knows no other module."""
+        if fullname == _PYTHONS_OWN:
+            raise ImportError(
+                "onnxruntime cannot be imported in this process: a native session has a GPU, and Python's copy of the "
+                "core would share the provider with it, which ends in a crash. Import it in another process",
+                name=fullname,
+            )
+
+
+_PYTHONS_OWN_REFUSED = _PythonsOwnRefused()
 _first_library: list[str] = []  # that a GPU session of this process was opened with
 
 
@@ -64,7 +79,9 @@ def place(options: _core.OrtSessionOptions, library: Path, asked: Asked) -> _cor
 
 
 def opened(library: Path) -> None:
-    """To be told of a GPU session that was made with that library."""
+    """To be told of a GPU session that was made with that library. Python's onnxruntime cannot be imported after."""
+    if _PYTHONS_OWN_REFUSED not in sys.meta_path:
+        sys.meta_path.insert(0, _PYTHONS_OWN_REFUSED)
     if (library.parent / _SHARED).exists() and not _first_library:
         _first_library.append(os.path.realpath(library))
 

@@ -109,11 +109,25 @@ class RowResult:
         if self.status in ("fail", "not yet") and not (self.reason or self.figures):
             raise ValueError(f"the row {self.name!r} is {self.status!r} and says no reason")
 
+    @property
+    def missing(self) -> int:
+        """Figures that could not be had. They leave the status as it is, and are to be told beside it."""
+        return sum(figure.status == "not yet" for figure in self.figures)
+
+    @property
+    def missing_text(self) -> str:
+        """To stand behind the status: " (4 figures not yet)", or nothing."""
+        return f" ({_count(self.missing, 'figure')} not yet)" if self.missing and self.status != "not yet" else ""
+
 
 def _judged(name: str, value: float, unit: str, bound: str, holds: bool, more: Mapping[str, Any]) -> Figure:
     if not math.isfinite(value):  # JSON knows no such number
         return failed(name, f"the value is {value}", bound)
     return Figure(name=name, value=value, unit=unit, bound=bound, status="pass" if holds else "fail", **more)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 _Struct = TypeVar("_Struct", Figure, RowResult)

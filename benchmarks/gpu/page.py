@@ -153,9 +153,12 @@ def markdown(page: Page) -> str:
 
 
 def verdict(page: Page) -> str:
-    """One sentence on the whole."""
+    """One line on the whole: the rows by their status, and the figures that could not be had."""
     counts = Counter(row.status for row in page.rows)
     text = ", ".join(f"{count} {status}" for status, count in counts.items())
+    missing = ", ".join(f"{row.missing} in {row.name}" for row in page.rows if row.missing)
+    if missing:
+        text += f". Figures not yet: {missing}"
     if page.failed:
         return f"FAIL: {', '.join(page.failed)}. Rows: {text}."
     if page.left:
@@ -166,7 +169,8 @@ def verdict(page: Page) -> str:
 
 
 def _row_cells(row: RowResult) -> tuple[str, str, str, str]:
-    return row.name, row.what, f"**{row.status}**" if row.status == "fail" else row.status, _seconds(row)
+    status = f"**{row.status}**" if row.status == "fail" else row.status
+    return row.name, row.what, status + row.missing_text, _seconds(row)
 
 
 def _seconds(row: RowResult) -> str:
@@ -174,7 +178,7 @@ def _seconds(row: RowResult) -> str:
 
 
 def _details(row: RowResult) -> str:
-    parts = [f"## {row.name}: {row.status}"]
+    parts = [f"## {row.name}: {row.status}{row.missing_text}"]
     if row.reason:
         parts.append(row.reason)
     if row.figures:

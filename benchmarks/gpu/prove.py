@@ -90,7 +90,8 @@ def run_rows(
             return
         print(f"\n== {row.name}: {row.what} ({time.monotonic() - begin:.0f} s)", flush=True)
         result = run_planned(row, variables, within_s=left_s)
-        print(f"-- {result.name}: {result.status} ({result.seconds or 0:.0f} s) {result.reason}".rstrip(), flush=True)
+        status = f"{result.status}{result.missing_text}"
+        print(f"-- {result.name}: {status} ({result.seconds or 0:.0f} s) {result.reason}".rstrip(), flush=True)
         page.set(result)
         page.calls[-1]["seconds"] = time.monotonic() - begin
         save(page, stem)

@@ -16,7 +16,7 @@ import torch
 from pyperf_infer import _core
 from pyperf_infer.backends.base import Array, BackendOptions, Facts
 from pyperf_infer.backends.torch_common import array_of, explained, tensor_of
-from pyperf_infer.backends.torch_device import TorchGpu, lane_stream, native_stream, release_memory
+from pyperf_infer.backends.torch_device import TorchGpu, lane_stream, native_stream, release_memory, wait_for
 from pyperf_infer.backends.torch_precision import autocast, effective_settings, switches, weights_dtype
 from pyperf_infer.convert.outputs import flatten_outputs, named_outputs
 from pyperf_infer.errors import InputError
@@ -42,12 +42,13 @@ def prepare_on_gpu(
     """A copy of the module on the GPU, run a few times. What it took is given back where that fails.
 
     Raises:
-        InputError: the module cannot be copied. OutOfMemoryError: it does not fit. MeasurementError: it fails.
+        InputError: the module cannot be copied. OutOfMemoryError: it does not fit. MeasurementError: it fails, or does
+            not end in time.
     """
     try:
         return PreparedTorchCuda(backend, model, module, inputs, gpu, options)
     except Exception as error:
-        release_memory(error)
+        release_memory(error, gpu=gpu)
         raise
 
 
@@ -75,17 +76,18 @@ class Lane:
         for there, tensor in zip(self.inputs, tensors, strict=True):
             if there.shape != tensor.shape:  # copying would repeat a smaller one
                 raise InputError(f"an input of shape {list(there.shape)} is bound, and not {list(tensor.shape)}")
+        wait_for(self._gpu, self.stream)  # torch's copy would wait for what is queued, without end where that hangs
         with torch.cuda.stream(self.stream):
             for place in (self.inputs, self.host_inputs):
                 for there, tensor in zip(place, tensors, strict=False):  # there may be no host copies
                     there.copy_(tensor)
-        self.stream.synchronize()
+        wait_for(self._gpu, self.stream)
 
     def run(self) -> object:
         """Calls the module and waits until the GPU is done."""
         with torch.cuda.stream(self.stream):
             result = self.call()
-        self.stream.synchronize()
+        wait_for(self._gpu, self.stream)
         return result
 
     def expect(self, result: object) -> None:
@@ -170,7 +172,7 @@ class PreparedTorchCuda:
         self._target = None
         self.lanes = ()
         self.module = torch.nn.Identity()
-        release_memory()
+        release_memory(gpu=self.gpu)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

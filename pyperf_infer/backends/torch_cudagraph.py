@@ -15,7 +15,7 @@ from pyperf_infer import _core
 from pyperf_infer.backends.torch_capture import capture, why_it_failed
 from pyperf_infer.backends.torch_common import array_of, explained, tensor_of
 from pyperf_infer.backends.torch_cuda import EAGER_LOOP, Lane, PreparedTorchCuda, pinned_like, prepare_on_gpu
-from pyperf_infer.backends.torch_device import native_stream, release_memory
+from pyperf_infer.backends.torch_device import native_stream, release_memory, wait_for
 from pyperf_infer.backends.torch_eager import TorchEager
 from pyperf_infer.convert.outputs import named_outputs
 from pyperf_infer.convert.parity import compare_outputs
@@ -52,7 +52,7 @@ class TorchCudaGraph(TorchEager):
         try:
             return PreparedTorchGraph(eager, inputs)
         except Exception as error:
-            release_memory(error)
+            release_memory(error, gpu=self._gpu)
             if isinstance(error, NoGraphError) and self._options.allow_eager_fallback:
                 return _fallen_back(eager, inputs, error)
             eager.close()
@@ -167,7 +167,7 @@ class _Graph:
         """Once, as torch does; returns when it is done."""
         with torch.cuda.device(self._gpu.index), torch.cuda.stream(self.lane.stream):
             self._graph.replay()
-        self.lane.stream.synchronize()
+        wait_for(self._gpu, self.lane.stream)
 
     def read(self) -> dict[str, Array]:
         with torch.inference_mode():
@@ -180,7 +180,7 @@ class _Graph:
                 storage = tensor.untyped_storage()
                 if storage.data_ptr() not in self._lasting:
                     torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage).fill_(_POISON)
-        self.lane.stream.synchronize()
+        wait_for(self._gpu, self.lane.stream)
 
     def reset(self) -> None:
         with contextlib.suppress(RuntimeError):  # a GPU that has failed for good; that was said when it did

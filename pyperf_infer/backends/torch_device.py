@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Where PyTorch's builds for a driver of this major version of CUDA are; each runs on later drivers too.
 _WHEELS = {12: "https://download.pytorch.org/whl/cu126", 13: "https://download.pytorch.org/whl/cu130"}
 
+WAIT_TIMEOUT_NS = 120_000_000_000  # after which work that does not end is given up, as in the native loop
+
 
 @dataclass(frozen=True)
 class TorchGpu:
@@ -82,16 +84,30 @@ def native_stream(gpu: TorchGpu, stream: torch.cuda.Stream) -> _core.GpuStream:
     return _core.GpuStream.view(gpu.context, with_protocol(stream))
 
 
-def release_memory(error: BaseException | None = None) -> None:
+def wait_for(gpu: TorchGpu, stream: torch.cuda.Stream) -> None:
+    """Returns when all that is queued on the stream is done.
+
+    torch's own wait has no end on a GPU that hangs, and does not answer Ctrl-C.
+
+    Raises:
+        MeasurementError: the work failed, or did not end within WAIT_TIMEOUT_NS; the context is then lost.
+    """
+    native_stream(gpu, stream).synchronize(timeout_ns=WAIT_TIMEOUT_NS)
+
+
+def release_memory(error: BaseException | None = None, *, gpu: TorchGpu | None = None) -> None:
     """Gives back what PyTorch holds of the GPU's memory and does not use.
 
-    `error` is of a call that failed: the tensors that were local to it go with the frames of its traceback.
+    `error` is of a call that failed: the tensors that were local to it go with the frames of its traceback. On a `gpu`
+    that is lost memory stays where it is, as freeing it would wait for work that never ends.
     """
     link = error
     while link is not None:
         traceback.clear_frames(link.__traceback__)
         link = link.__cause__ or link.__context__
     gc.collect()
+    if gpu is not None and gpu.context.is_lost:
+        return
     # A GPU that has failed for good raises here too; that was said when it did.
     with contextlib.suppress(RuntimeError):
         torch.cuda.empty_cache()

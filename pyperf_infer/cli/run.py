@@ -35,8 +35,8 @@ def run(quiet: bool, results_file: Path | None, results_format: Any, export_samp
     A MODEL is built in (pyperf-infer models list), timm:NAME, the path of an .onnx or .yaml file, or
     package.module:factory. Outputs are compared before anything is timed.
 
-    Exit codes: 0 done; 1 outputs differ; 2 usage; 3 input that cannot be used; 4 backend not there; 5 the measurement
-    failed; 130 interrupted, with what was measured so far saved.
+    Exit codes: 0 done; 1 outputs differ or are no numbers, or a time is impossible; 2 usage; 3 input that cannot be
+    used; 4 backend not there; 5 the measurement failed; 130 interrupted, with what was measured so far saved.
 
     Example: pyperf-infer run resnet50 -b 1 -b 8 --results-file resnet50.json
     """

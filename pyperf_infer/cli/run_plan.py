@@ -54,10 +54,13 @@ def _refuse_gpu_flags(asked: dict[str, Any]) -> None:
         "--allow-eager-fallback": asked["allow_eager_fallback"],
         "--autocast": asked["autocast"],
         "--channels-last": asked["channels_last"],
+        f"--conv-search {asked['conv_search']}": asked["conv_search"] != "exhaustive",
         "--streams": asked["streams"] > 1,
         "--include-transfers": asked["include_transfers"],
         "--block-wait": not asked["spin_wait"],
+        "--no-gate": not asked["gate"],
         "--profile-range": asked["profile_range"],
+        "--no-poll-gpu": not asked["poll_gpu"],
         f"--precision {asked['precision']}": asked["precision"] != "float32",
         **{f"--backend {name}": name.endswith("-cudagraph") for name in asked["backends"]},
     }

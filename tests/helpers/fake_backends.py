@@ -35,7 +35,7 @@ class Prepared:
             backend=backend.name,
             provider=None,
             loop="native",
-            settings={},
+            settings=backend.settings,
             load_s=0.1,
             first_inference_ms=1.0,
             log=backend.log,
@@ -78,7 +78,9 @@ class FakeBackend:
         self.on_call = on_call
         self.factor = factor
         self.make_target = make_target
+        self.prepared = 0
         self.closed = 0
+        self.settings: dict[str, str] = {}
         self.log: tuple[str, ...] = ()
         self.threads: int | None = None
 
@@ -90,6 +92,7 @@ class FakeBackend:
 
     def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> Prepared:
         self.on_prepare(inputs["x"].shape[0])
+        self.prepared += 1
         return Prepared(self, inputs)
 
 

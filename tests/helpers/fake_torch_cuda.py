@@ -44,7 +44,14 @@ class FakeStream:
         self.device = torch.device("cpu")
 
     def synchronize(self) -> None:
-        self._world.log.append(f"wait {self.cuda_stream:#x}")
+        raise AssertionError("torch's own wait has no timeout, and does not answer Ctrl-C")
+
+
+class _NativeStream(int):
+    """A handle that can be waited for: what is called on the CPU is done when the call returns."""
+
+    def synchronize(self, timeout_ns: int) -> None:
+        assert timeout_ns > 0
 
 
 class FakeGraph:
@@ -189,7 +196,7 @@ class FakeTorchCuda:
                 submit=submit, stream=stream, h2d=h2d, d2h=d2h
             ),
             StreamCallableTarget=lambda lanes, plan: SimpleNamespace(lanes=lanes, plan=plan),
-            GpuStream=SimpleNamespace(view=lambda context, stream: stream.__cuda_stream__()[1]),
+            GpuStream=SimpleNamespace(view=lambda context, stream: _NativeStream(stream.__cuda_stream__()[1])),
             StreamPlan=lambda **options: SimpleNamespace(**options),
         )
 
@@ -232,7 +239,7 @@ class FakeTorchCuda:
 
     @property
     def gpu(self) -> TorchGpu:
-        context: Any = self.context or SimpleNamespace(driver_version=13000)
+        context: Any = self.context or SimpleNamespace(driver_version=13000, is_lost=False)
         return TorchGpu(context, 0, torch.device("cpu"))
 
 

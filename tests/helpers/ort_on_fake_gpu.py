@@ -50,10 +50,29 @@ class FakeGpu:
 
 
 @contextlib.contextmanager
+def _no_session_so_far() -> Iterator[None]:
+    """Takes the finder that a GPU session installs out of sys.meta_path, and puts back what was. The rest stays."""
+    finder = ort_device._PYTHONS_OWN_REFUSED
+    before = finder in sys.meta_path
+    if before:
+        sys.meta_path.remove(finder)
+    try:
+        yield
+    finally:
+        while finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+        if before:
+            sys.meta_path.insert(0, finder)
+
+
+@contextlib.contextmanager
 def fake_gpu(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[FakeGpu]:
-    """The fake GPU as the only one that there is, with a library that has never had a session."""
+    """The fake GPU as the only one that there is, with a library that has never had a session.
+
+    Other tests of the process may import Python's onnxruntime when this is over.
+    """
     model = save_scale_model(folder / "scale.onnx")
-    with FakeCuda.loaded() as cuda, FakeOrt.loaded(cuda) as ort:
+    with FakeCuda.loaded() as cuda, FakeOrt.loaded(cuda) as ort, _no_session_so_far():
         monkeypatch.setenv("PYPERF_INFER_LIBCUDA", str(cuda.path))
         monkeypatch.setattr(ort_device, "_first_library", [])
         monkeypatch.delitem(sys.modules, ort_device._PYTHONS_OWN, raising=False)

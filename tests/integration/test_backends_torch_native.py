@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ import pytest
 import tiny_models
 import torch
 from fake_cuda import FakeCuda, built_library
-from fake_torch_cuda import GRAPH_NS, FakeTorchCuda
+from fake_torch_cuda import GRAPH_NS, FakeGraph, FakeTorchCuda
 from tiny_models import X, loaded
 
 from pyperf_infer import _core
+from pyperf_infer.backends import torch_device
 from pyperf_infer.backends.base import BackendOptions, PreparedBackend
 from pyperf_infer.backends.registry import make_backend
-from pyperf_infer.backends.torch_cudagraph import PreparedTorchGraph
-from pyperf_infer.errors import OutOfMemoryError
+from pyperf_infer.backends.torch_cuda import Lane
+from pyperf_infer.backends.torch_cudagraph import PreparedTorchGraph, _Graph
+from pyperf_infer.errors import MeasurementError, OutOfMemoryError
 from pyperf_infer.models.inputs import make_inputs
 
 INPUTS = make_inputs((X,), {"x": (2, 4)}, 1)
@@ -139,3 +141,63 @@ def test_no_memory_for_the_loop_itself_is_no_crash(driver: FakeCuda, world: Fake
     made = prepared()
     with pytest.raises(OutOfMemoryError):
         samples_of(made, "cold")
+
+
+@pytest.mark.parametrize(
+    ("backend", "owner", "name"),
+    [
+        ("torch", Lane, "write"),
+        ("torch", tiny_models.Perceptron, "forward"),
+        ("torch-cudagraph", tiny_models.Perceptron, "forward"),
+        ("torch-cudagraph", _Graph, "poison"),
+        ("torch-cudagraph", FakeGraph, "replay"),
+    ],
+)
+def test_a_gpu_that_hangs_while_a_model_is_prepared_is_an_error(
+    driver: FakeCuda, world: FakeTorchCuda, monkeypatch: pytest.MonkeyPatch, backend: str, owner: type, name: str
+) -> None:
+    """From that call on nothing on the GPU ends. What it holds is left there: freeing it would wait for ever."""
+    really = getattr(owner, name)
+    hung: list[str] = []
+
+    def hang(self: object, *arguments: object) -> object:
+        hung.append(name)
+        driver.hang()
+        return really(self, *arguments)
+
+    def not_behind_it(step: Callable[[_Graph], object]) -> Callable[[_Graph], object]:
+        def call(graph: _Graph) -> object:
+            assert not hung
+            return step(graph)
+
+        return call
+
+    monkeypatch.setattr(_Graph, "launch", not_behind_it(_Graph.launch))
+    monkeypatch.setattr(_Graph, "read", not_behind_it(_Graph.read))
+    monkeypatch.setattr(owner, name, hang)
+    monkeypatch.setattr(torch_device, "WAIT_TIMEOUT_NS", 20_000_000)
+    emptied: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(world.gpu.context.is_lost))
+    with pytest.raises(MeasurementError, match="has not finished its work after 20 ms"):
+        prepared(backend)
+    assert world.gpu.context.is_lost
+    assert True not in emptied
+    assert hung == [name]
+
+
+def test_nothing_is_copied_behind_work_that_hangs(
+    driver: FakeCuda, world: FakeTorchCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's own copy would wait for it."""
+    made = prepared()
+    (lane,) = made.lanes
+    before = [tensor.clone() for tensor in lane.inputs]
+    driver.hang(lane.stream.cuda_stream)
+    driver.enqueue(lane.stream.cuda_stream, 1_000)
+    monkeypatch.setattr(torch_device, "WAIT_TIMEOUT_NS", 20_000_000)
+    for _ in range(2):  # the second time it is lost
+        with pytest.raises(MeasurementError):
+            made.bind(make_inputs((X,), {"x": (2, 4)}, 2))
+    for tensor, then in zip(lane.inputs, before, strict=True):
+        assert torch.equal(tensor, then)
+    made.close()

@@ -30,6 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--block-wait", "--channels-last"], "--channels-last, --block-wait: only with --device cuda"),
         (["--include-transfers"], "--include-transfers: only with --device cuda"),
         (["--profile-range"], "--profile-range: only with --device cuda"),
+        (["--conv-search", "heuristic"], "--conv-search heuristic: only with --device cuda"),
+        (["--no-gate"], "--no-gate: only with --device cuda"),
+        (["--no-poll-gpu"], "--no-poll-gpu: only with --device cuda"),
         (["--streams", "2", "--mode", "throughput"], "--streams: only with --device cuda"),
         (["--device", "cuda", "--streams", "2"], "--streams takes --mode throughput"),
         (["--device", "cuda", "--autocast"], "--autocast takes --precision float16 or bfloat16"),
@@ -43,6 +46,17 @@ def test_flags_that_contradict_each_other_end_with_2(folder: Path, arguments: li
     done = run_command("run", "scale.onnx", *arguments, cwd=folder, code=2)
     assert said in " ".join(done.err.split())
     assert done.out == ""
+
+
+def test_what_the_cpu_has_by_default_is_no_contradiction_when_it_is_typed_out(folder: Path) -> None:
+    typed = ("--conv-search", "exhaustive", "--gate", "--poll-gpu", "--spin-wait", "--no-cuda-graph", "--streams", "1")
+    done = run_command("run", "scale.onnx", *typed, *QUICK, cwd=folder)
+    assert "onnxruntime" in done.out
+
+
+def test_the_help_tells_what_exit_code_1_stands_for(folder: Path) -> None:
+    said = " ".join(run_command("run", "--help", cwd=folder).out.split())
+    assert "1 outputs differ or are no numbers, or a time is impossible; 2 usage" in said
 
 
 @pytest.mark.parametrize(

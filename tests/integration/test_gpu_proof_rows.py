@@ -215,6 +215,17 @@ def test_outputs_that_differ_and_rows_that_failed_fail() -> None:
     assert (figure.status, figure.reason) == ("fail", "no cuDNN")
 
 
+@pytest.mark.parametrize("reason", ["the outputs do not move with the input", None])
+def test_outputs_that_were_not_compared_are_not_yet_and_those_of_the_reference_are_nothing(reason: str | None) -> None:
+    document = document_of(gpu_documents.gpu_result("onnxruntime"), gpu_documents.gpu_result("torch"))
+    unchecked, reference = document["results"]
+    unchecked["parity"] = {"status": "not checked", "reference": "torch", "reason": reason}
+    figure = one_named(resnet50.figures_of(unchecked, BOUNDS), "outputs against torch")
+    assert (figure.status, figure.value) == ("not yet", None)
+    assert figure.reason == f"not checked: {reason or 'the document says not why'}"
+    assert not [one for one in resnet50.figures_of(reference, BOUNDS) if "outputs" in one.name]
+
+
 def test_the_whole_row_of_resnet50_names_what_is_not_yet_there(monkeypatch: pytest.MonkeyPatch) -> None:
     results = [
         gpu_documents.gpu_result(

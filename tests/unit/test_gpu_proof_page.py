@@ -101,6 +101,28 @@ def test_the_verdict_is_that_of_the_worst_row() -> None:
     assert verdict(page) == "Every row that could run passed. Rows: 1 not yet, 2 pass."
 
 
+def test_the_verdict_counts_the_figures_that_are_not_there_in_rows_that_passed_too() -> None:
+    page = new_page()
+    page.set(row("one", "pass", figures=(shown("a", 1.0), *(not_yet(name, "no provider") for name in "bcde"))))
+    page.set(row("two", "pass", figures=(shown("a", 1.0),)))
+    page.set(row("three", "not yet", figures=(not_yet("a", "no AOTI"),)))
+    assert verdict(page) == (
+        "Every row that could run passed. Rows: 2 pass, 1 not yet. Figures not yet: 4 in one, 1 in three."
+    )
+
+
+def test_the_page_for_people_says_beside_the_status_how_many_figures_are_not_there() -> None:
+    page = new_page()
+    page.set(row("one", "pass", figures=(shown("a", 1.0), *(not_yet(name, "no provider") for name in "bcde"))))
+    page.set(row("two", "fail", figures=(failed("a", "broken"), not_yet("b", "no AOTI"))))
+    page.set(row("three", "not yet", figures=(not_yet("a", "no AOTI"),)))
+    text = markdown(page)
+    assert "| one |  | pass (4 figures not yet) |  |" in text
+    assert "| two |  | **fail** (1 figure not yet) |  |" in text
+    assert "| three |  | not yet |  |" in text
+    assert "## one: pass (4 figures not yet)" in text
+
+
 def test_a_dry_run_claims_nothing() -> None:
     page = new_page()
     page.dry()
@@ -118,7 +140,7 @@ def test_the_page_for_people_shows_failures_bounds_and_reasons() -> None:
     assert "| gap | 3 us | at most 1 us | **FAIL** |  |" in text
     assert "| aoti | none |  | not yet | no AOTI |" in text
     assert "| offset | 2 us |  |  |  |" in text
-    assert "| one |  | **fail** | 12 |" in text
+    assert "| one |  | **fail** (1 figure not yet) | 12 |" in text
     assert "| versions | torch 2.11, triton 3.6 |" in text
     assert "| commit | not known |" in text
     assert "the log's end" in text

@@ -100,6 +100,17 @@ def test_a_row_that_fails_or_raises_stops_no_other(machine: Machine) -> None:
     assert machine.statuses() == {"build": "pass", "beyond": "fail", "raises": "fail", "last": "pass"}
 
 
+def test_figures_that_are_not_there_are_counted_where_a_row_passes(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.row("one", body="from gpu.figures import not_yet; row.add(not_yet('a', 'no x'), not_yet('b', 'no y'))")
+    assert machine.prove() == prove.PASSED
+    assert machine.statuses()["one"] == "pass"
+    said = capsys.readouterr().out
+    assert "-- one: pass (2 figures not yet) (" in said
+    assert "Every row that could run passed. Rows: 2 pass. Figures not yet: 2 in one." in said
+
+
 def test_a_row_that_hangs_is_killed_and_the_next_one_runs(machine: Machine) -> None:
     machine.row("hangs", body="__import__('time').sleep(300)", timeout_s=2)
     machine.row("last")
@@ -244,7 +255,8 @@ def test_a_package_that_hides_what_was_built_is_refused(tmp_path: Path, monkeypa
         build._check_place()
 
 
-def test_missing_packages_are_named_as_they_are_installed() -> None:
+def test_missing_packages_are_named_as_they_are_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "WORK", tmp_path)
     with pytest.raises(BuildError, match=r"not installed here: pyyaml-of-nobody\. Give their wheels: --wheels DIR"):
         build._require({"json": "json", "yaml_of_nobody": "pyyaml-of-nobody"})
 

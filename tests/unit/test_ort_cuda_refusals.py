@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 import types
@@ -16,7 +17,7 @@ from ort_on_fake_gpu import FakeGpu, X, fake_gpu
 
 from pyperf_infer import ort_device, timers
 from pyperf_infer.errors import BackendError, UsageError
-from pyperf_infer.ort_session import OnnxSession
+from pyperf_infer.ort_session import OnnxSession, find_library
 
 
 @pytest.fixture
@@ -94,6 +95,65 @@ def test_a_process_with_pythons_onnxruntime_gets_no_session_on_a_gpu(
     with pytest.raises(BackendError, match="imported in this process"):
         gpu.session()
     np.testing.assert_allclose(OnnxSession(gpu.model).run({"x": X})["y"], 3 * X)  # the CPU is no matter
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The real library. A package with the name and the parts of Python's is there besides, and not imported."""
+    library = find_library()
+    capi = tmp_path / "site" / "onnxruntime" / "capi"
+    capi.mkdir(parents=True)
+    (capi.parent / "__init__.py").write_text("from onnxruntime.capi._pybind_state import CORE")
+    (capi / "__init__.py").touch()
+    (capi / "_pybind_state.py").write_text("from .onnxruntime_pybind11_state import *")
+    (capi / "onnxruntime_pybind11_state.py").write_text("CORE = 'another one'")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "onnxruntime"]:
+        monkeypatch.delitem(sys.modules, name)
+    return library
+
+
+def _import_pythons_own() -> str:
+    try:
+        return str(importlib.import_module("onnxruntime").CORE)
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "onnxruntime"]:
+            del sys.modules[name]
+
+
+def test_pythons_onnxruntime_cannot_be_imported_once_there_is_a_session_on_a_gpu(gpu: FakeGpu, native: Path) -> None:
+    OnnxSession(gpu.model, library=native)
+    assert _import_pythons_own() == "another one"  # the CPU is no matter
+    sessions = [gpu.session(), gpu.session()]
+    for _ in range(2):
+        with pytest.raises(ImportError, match="onnxruntime cannot be imported in this process: a native session"):
+            _import_pythons_own()
+    sessions.clear()
+    with pytest.raises(ImportError, match="would share the provider"):  # the provider stays where it is loaded
+        _import_pythons_own()
+    assert importlib.util.find_spec("onnxruntime") is not None  # where the native library is looked for
+    assert sys.meta_path.count(ort_device._PYTHONS_OWN_REFUSED) == 1
+
+
+@pytest.mark.usefixtures("native")
+def test_a_session_that_was_refused_leaves_pythons_onnxruntime_alone(gpu: FakeGpu) -> None:
+    with pytest.raises(UsageError):
+        gpu.session(conv_search="default")
+    assert _import_pythons_own() == "another one"
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_the_fake_gpu_leaves_the_import_system_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: bool
+) -> None:
+    finder = ort_device._PYTHONS_OWN_REFUSED
+    before = [one for one in sys.meta_path if one is not finder]
+    monkeypatch.setattr(sys, "meta_path", [finder, *before] if installed else [*before])
+    with fake_gpu(monkeypatch, tmp_path) as gpu:
+        assert finder not in sys.meta_path
+        gpu.session()
+        assert sys.meta_path == [finder, *before]
+    assert sys.meta_path == ([finder, *before] if installed else before)
 
 
 def test_two_libraries_do_not_share_a_process_on_a_gpu(gpu: FakeGpu, tmp_path: Path) -> None:
