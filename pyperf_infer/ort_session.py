@@ -74,9 +74,9 @@ class OnnxSession:
 
     With ``provider="CUDAExecutionProvider"`` (or TensorRT's) it runs on a stream of a GPU, with inputs and outputs in
     that GPU's memory, and its samples have the quantities latency, submit and gpu. Nothing is copied in a call unless
-    `include_transfers` is set. Python's own onnxruntime package cannot share that process: a session is refused where it
-    is imported, and importing it later raises ImportError, since the two copies of its core would share the provider,
-    which crashes.
+    `include_transfers` is set. Python's own onnxruntime package cannot share that process: a session is refused where
+    it is imported, and importing it later raises ImportError, since the two copies of its core would share the
+    provider, which crashes.
 
     Args:
         path: the .onnx file; external data stays beside it.

@@ -1,30 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One model at one batch size on several backends: prepare, compare the outputs, time each alone, then interleaved."""
+"""One model at one batch size on several backends: prepared, and their outputs compared."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyperf_infer import _core
 from pyperf_infer.convert.parity import compare_outputs
-from pyperf_infer.errors import OutOfMemoryError, PyperfInferError
-from pyperf_infer.measure.entry import Case, Memory, OnGpu, activity_of, measured_result
-from pyperf_infer.measure.gpu import DeviceMemory, GpuSide, check_asynchrony, gpu_method, launch_bound, profile_range
-from pyperf_infer.measure.integrity import integrity_of
+from pyperf_infer.errors import OutOfMemoryError
+from pyperf_infer.measure.entry import Case, Memory
+from pyperf_infer.measure.gpu import DeviceMemory, GpuSide
 from pyperf_infer.models.inputs import make_inputs
 from pyperf_infer.models.shapes import ITEM_BYTES
-from pyperf_infer.results.schema import Comparison, Environment, Parity, Result
-from pyperf_infer.statistics.compare import compare_rounds
+from pyperf_infer.results.schema import Environment, Parity
 from pyperf_infer.system.memory import PeakMemory, available_memory_bytes, memory_limit
-from pyperf_infer.timing.comparison import interleave, ratio_interval
-from pyperf_infer.timing.measurement import Measurement
-from pyperf_infer.timing.target import garbage_collection
 from pyperf_infer.units import format_bytes
 
 if TYPE_CHECKING:
@@ -34,9 +28,7 @@ if TYPE_CHECKING:
     from pyperf_infer.measure.plan import RunPlan
     from pyperf_infer.timing.samples import Samples
 
-# Calls of the GPU-busy pass: some, and no more than a fraction of a second's worth, since every kernel is recorded.
-_FEWEST_BUSY_CALLS, _MOST_BUSY_CALLS, _BUSY_NS = 3, 30, 200_000_000
-_REFERENCE = "torch"  # what parity is measured against, where it takes part
+REFERENCE = "torch"  # what parity is measured against, where it takes part
 
 
 @dataclass(kw_only=True)
@@ -57,6 +49,12 @@ class Contestant:
     @property
     def name(self) -> str:
         return self.backend.name
+
+    @property
+    def no_graph(self) -> str | None:
+        """Why a backend of CUDA graphs runs without one (--allow-eager-fallback); None where that is not so."""
+        said = str(self.prepared.facts.settings.get("cudagraph", ""))
+        return said if said.startswith("failed") else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +85,10 @@ def prepare(case: Case, backend: Backend, loaded: Loaded, around: Surroundings) 
         inputs_b = make_inputs(case.model.inputs, case.shapes, plan.seed + 1)
     with around.phases.timed("convert"):
         export_s = backend.convert(case.model, case.shapes)
-    used_before = around.gpu.used_memory_bytes() if around.gpu else 0
+    used_before = 0
+    if around.gpu is not None:
+        around.gpu.release_cached()
+        used_before = around.gpu.used_memory_bytes()
     # A GPU's driver maps its own and the device's memory into the process, which the limit would count.
     limit = memory_limit() if around.gpu is None else nullcontext()
     with around.phases.timed(f"prepare {backend.name}"), PeakMemory() as peak, limit:
@@ -99,7 +100,7 @@ def prepare(case: Case, backend: Backend, loaded: Loaded, around: Surroundings) 
     device_memory = None
     if around.gpu is not None:
         used = around.gpu.used_memory_bytes()
-        device_memory = DeviceMemory(peak_bytes=used, increase_bytes=used - used_before)
+        device_memory = DeviceMemory(after_preparing_bytes=used, increase_bytes=used - used_before)
     load_s, module_bytes = prepared.facts.load_s, 0
     if load_s is None:  # it runs the module that is there already
         load_s, module_bytes = loaded.seconds, loaded.module_bytes
@@ -126,198 +127,22 @@ def _check_room(case: Case) -> None:
         )
 
 
-def compare_all_outputs(contestants: Sequence[Contestant], around: Surroundings) -> None:
-    """Fills in `parity`: each against PyTorch, or against the first where that takes no part."""
-    if not contestants:
+def reference_of(contestants: Sequence[Contestant]) -> Contestant | None:
+    """PyTorch, or the first where that takes no part."""
+    return next((one for one in contestants if one.name == REFERENCE), contestants[0] if contestants else None)
+
+
+def compare_all_outputs(
+    contestants: Sequence[Contestant], around: Surroundings, reference: Contestant | None = None
+) -> None:
+    """Fills in `parity`: each against the reference, which may be closed; without one against `reference_of`."""
+    against = reference or reference_of(contestants)
+    if against is None:
         return
     with around.phases.timed("compare outputs"):
-        reference = next((one for one in contestants if one.name == _REFERENCE), contestants[0])
-        reference.parity = _not_finite(reference, around.plan)
         for one in contestants:
-            if one is not reference:
-                one.parity = _parity(reference, one, around.plan)
-
-
-def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
-    """Warm-up and measurement of one backend while nothing else runs.
-
-    Raises:
-        Interrupted: Ctrl-C; it carries the row of what was measured until then.
-        BrokenOffError: it failed after the first sample; it carries that row too, and the error.
-        What the backend raises before.
-    """
-    plan, phases = around.plan, around.phases
-    measurement = Measurement(
-        one.prepared,
-        duration=plan.duration_s,
-        max_duration=plan.max_duration_s,
-        iterations=plan.min_iterations,
-        ci=plan.ci,
-        confidence=plan.confidence,
-        mode=plan.mode,
-    )
-
-    def row() -> Result | None:
-        if measurement.samples is None:
-            return None
-        one.samples = measurement.samples
-        activity = _core.take_activity_snapshot() - begin
-        return measured_result(
-            case,
-            plan,
-            one.prepared.facts,
-            measurement.samples,
-            activity=activity_of(activity, around.environment),
-            memory=one.memory,
-            parity=one.parity,
-            load_s=one.load_s,
-            export_s=one.export_s,
-            on_gpu=_on_gpu(one, measurement, around, begin.wall_ns, begin.wall_ns + activity.wall_ns),
-        )
-
-    begin = _core.take_activity_snapshot()
-    try:
-        with one.prepared.measuring(), garbage_collection(enabled=False):
-            with phases.timed(f"warm up {one.name}"):
-                measurement.warm_up(
-                    budget=plan.warmup_ms / 1000,
-                    iterations=plan.warmup_iterations,
-                    progress=around.observer.progress,
-                )
-            if isinstance(measurement.target, _core.StreamTarget):
-                check_asynchrony(measurement.target, one.name, plan.mode, plan.options)
-            begin = _core.take_activity_snapshot()
-            with phases.timed(f"measure {one.name}"), profile_range(one.name, enabled=plan.profile_range):
-                measurement.run(progress=around.observer.progress)
-            with phases.timed("summarise"):
-                result = row()
-            if around.gpu is not None:
-                _look_closer(case, one, measurement, result, around, around.gpu)
-    except KeyboardInterrupt as error:
-        raise Interrupted(row(), one.samples) from error
-    except Exception as error:
-        if measurement.samples is None:
-            raise
-        partial = row()
-        assert partial is not None  # noqa: S101  there are samples
-        raise BrokenOffError(error, partial, measurement.samples) from error
-    assert result is not None  # noqa: S101  a measurement that returns has taken at least one sample
-    return result
-
-
-def _look_closer(
-    case: Case, one: Contestant, measurement: Measurement, result: Result | None, around: Surroundings, side: GpuSide
-) -> None:
-    """What takes passes of its own, after the measurement: the GPU-busy time, and whether the span is possible."""
-    samples = measurement.samples
-    if result is None or samples is None or result.method.gpu is None:
-        return
-    with around.phases.timed("check integrity"):
-        result.integrity = integrity_of(case, around.plan, side, one.name, samples, one.outputs_a)
-    if around.plan.profile_range:  # Nsight has the profiler
-        return
-    with around.phases.timed("GPU-busy pass"):
-        calls = max(_FEWEST_BUSY_CALLS, min(_MOST_BUSY_CALLS, int(_BUSY_NS / max(1.0, samples.median_ns))))
-        from pyperf_infer.backends.busy import gpu_busy  # imports torch
-
-        busy = gpu_busy(
-            lambda count: _core.run_batch(measurement.target, _core.Samples(), count), calls, device=side.facts.ordinal
-        )
-    result.summary.gpu_busy_ms = busy.ms_per_call
-    result.summary.gpu_busy_method = busy.method if busy.missing is None else f"not measured: {busy.missing}"
-
-
-def _on_gpu(
-    one: Contestant, measurement: Measurement, around: Surroundings, begin_ns: int, end_ns: int
-) -> OnGpu | None:
-    target, samples, plan = measurement.target, measurement.samples, around.plan
-    if around.gpu is None or not isinstance(target, _core.StreamTarget) or samples is None or one.device_memory is None:
-        return None
-    try:
-        method = gpu_method(target, around.gpu, plan.options, plan.mode, plan.profile_range)
-    except PyperfInferError:  # of a device that was lost: the row keeps its samples
-        return None
-    bound, evidence = launch_bound(samples, method)
-    return OnGpu(
-        method=method,
-        memory=one.device_memory,
-        launch_bound=bound,
-        launch_bound_evidence=evidence,
-        activity=around.gpu.activity(begin_ns, end_ns, samples),
-    )
-
-
-def time_interleaved(case: Case, contestants: Sequence[Contestant], around: Surroundings) -> list[Comparison]:
-    """The speed-up of every backend over the first, from blocks in random order."""
-    plan, first = around.plan, contestants[0]
-    with ExitStack() as held, around.phases.timed("interleave"):
-        for one in contestants:
-            held.enter_context(one.prepared.measuring())
-        held.enter_context(garbage_collection(enabled=False))
-        rounds = interleave(
-            tuple(one.prepared for one in contestants),
-            max_duration=plan.max_duration_s,
-            ci=plan.ci,
-            confidence=plan.confidence,
-            seed=plan.seed,
-            progress=around.observer.progress,
-        )
-    comparisons = []
-    for index, one in enumerate(contestants[1:], start=1):
-        assert first.samples is not None  # noqa: S101  timed alone before
-        assert one.samples is not None  # noqa: S101
-        found = compare_rounds(
-            rounds.medians_ns[0],
-            rounds.medians_ns[index],
-            alone_interval=ratio_interval(first.samples, one.samples),
-            margin=plan.margin,
-            confidence=plan.confidence,
-        )
-        verdict, reason = found.verdict, found.reason
-        if _threads(first, plan) != _threads(one, plan):
-            verdict = "undecided"
-            reason = f"{first.name} ran {_threads(first, plan)} threads and {one.name} {_threads(one, plan)}"
-        comparisons.append(
-            Comparison(
-                model=case.model.name,
-                batch_size=case.batch_size,
-                precision=plan.precision,
-                baseline=first.name,
-                contender=one.name,
-                ratio=found.ratio,
-                interval=found.interval,
-                confidence=plan.confidence,
-                margin=plan.margin,
-                verdict=verdict,
-                reason=reason,
-                rounds=found.rounds,
-                discarded_calls=rounds.discarded_calls,
-            )
-        )
-    return comparisons
-
-
-def _threads(one: Contestant, plan: RunPlan) -> int:
-    return plan.options.threads if one.prepared.facts.threads is None else one.prepared.facts.threads
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C while measuring, with the row so far (None where there was no sample yet)."""
-
-    def __init__(self, result: Result | None, samples: Samples | None) -> None:
-        super().__init__()
-        self.result = result
-        self.samples = samples
-
-
-class BrokenOffError(Exception):
-    """Measuring failed with `error` after some samples, whose row is here."""
-
-    def __init__(self, error: Exception, result: Result, samples: Samples) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.result = result
-        self.samples = samples
+            alone = one is against
+            one.parity = _not_finite(one, around.plan) if alone else _parity(against, one, around.plan)
 
 
 def _parity(reference: Contestant, other: Contestant, plan: RunPlan) -> Parity:

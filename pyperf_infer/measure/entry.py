@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyperf_infer.backends.base import Facts
+from pyperf_infer.errors import MeasurementError, OutOfMemoryError, PyperfInferError
 from pyperf_infer.results.quantity import PercentileNs, block_from_ns
 from pyperf_infer.results.schema import (
     Activity,
@@ -25,6 +26,7 @@ from pyperf_infer.results.schema import (
     Warmup,
     Weights,
 )
+from pyperf_infer.system.memory import is_out_of_memory
 from pyperf_infer.timing.clocks import steady_clock
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def unloaded_subject(name: str, source: str, plan: RunPlan, batch_size: int) -> 
 
 def failed_result(subject: Subject, backend: str, plan: RunPlan, error: Exception, exit_code: int) -> Result:
     """A row without numbers, and why."""
-    settings = {"opt_level": plan.options.opt_level} if backend == "onnxruntime" else {}
+    settings = {"opt_level": plan.options.opt_level} if backend.startswith("onnxruntime") else {}
     return Result(
         subject=subject,
         method=_method(
@@ -116,6 +118,22 @@ def failed_result(subject: Subject, backend: str, plan: RunPlan, error: Exceptio
         # On one line: reports print a line end in a message as "\\n", since it may come from a model's name.
         error=Failure(kind=type(error).__name__, message=" ".join(str(error).split()), exit_code=exit_code),
     )
+
+
+def failed_case(case: Case, backend: str, plan: RunPlan, error: Exception) -> Result:
+    """A row without numbers of a case that a backend failed on."""
+    known: PyperfInferError
+    said = str(error).strip().split("\n", 1)[0]
+    if is_out_of_memory(error):
+        known = OutOfMemoryError(
+            f"{case.model.name} at batch {case.batch_size} does not fit in memory on {backend}: "
+            f"{said}. Use a smaller --batch-size or --shape."
+        )
+    elif isinstance(error, PyperfInferError):
+        known = error
+    else:
+        known = MeasurementError(f"{backend} failed on {case.model.name}: {type(error).__name__}: {said}")
+    return failed_result(subject_of(case, plan), backend, plan, known, known.exit_code)
 
 
 def measured_result(

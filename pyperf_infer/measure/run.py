@@ -3,34 +3,37 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyperf_infer import __version__
 from pyperf_infer.backends.registry import make_backend, names_for
 from pyperf_infer.errors import InputError, MeasurementError, OutOfMemoryError, PyperfInferError, UsageError
+from pyperf_infer.measure.alone import BrokenOffError, Interrupted, time_alone
+from pyperf_infer.measure.busy_pass import OTHER_MODELS, Measured, measure_busy, wants_pass
 from pyperf_infer.measure.case import (
-    BrokenOffError,
+    REFERENCE,
     Contestant,
-    Interrupted,
     Loaded,
     Surroundings,
     compare_all_outputs,
     prepare,
-    time_alone,
-    time_interleaved,
+    reference_of,
 )
-from pyperf_infer.measure.entry import Case, failed_result, subject_of, unloaded_subject
+from pyperf_infer.measure.entry import Case, failed_case, failed_result, subject_of, unloaded_subject
 from pyperf_infer.measure.gpu import GpuSide
+from pyperf_infer.measure.integrity import integrity_of
+from pyperf_infer.measure.interleaved import time_interleaved
+from pyperf_infer.measure.memory_ran_out import CrowdedError, raise_if_out_of_memory
+from pyperf_infer.measure.notices import batch_halved, first_line, not_together, notices_of
 from pyperf_infer.measure.observer import Observer
 from pyperf_infer.measure.phases import Phases
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import batch_of, resolve_shapes
 from pyperf_infer.results.schema import Comparison, Document, Result, Subject, utc_now
 from pyperf_infer.results.schema import Warning as Notice
-from pyperf_infer.system.advice import ResultFacts, advise
 from pyperf_infer.system.environment import collect
-from pyperf_infer.system.gpu_advice import advise_gpu
 from pyperf_infer.system.memory import is_out_of_memory, memory_limit
 from pyperf_infer.timing.stopwatch import Stopwatch
 
@@ -61,9 +64,9 @@ class Run:
         # A row and its samples are kept in one step: Ctrl-C cannot come between the two.
         self._rows: list[tuple[Result, Columns | None]] = []
         self._interleaving_failed = False
-        self._superseded: set[int] = (
-            set()
-        )  # numbers of rows that ran out of memory half-way, at a batch that was halved then
+        # Numbers of rows that ran out of memory half-way, at a batch that was halved then.
+        self._superseded: set[int] = set()
+        self._unprofiled: list[Measured] = []  # rows of the model at hand, for the GPU-busy passes
         self._comparisons: list[Comparison] = []
         self._warnings: list[Notice] = []
         self._command = command
@@ -106,7 +109,11 @@ class Run:
         with self.phases.timed("import backends"):
             backends = [make_backend(name, self.plan.options) for name in self._backend_names(sources)]
         for source in sources:
+            for row in self._unprofiled:
+                row.result.summary.gpu_busy_method = OTHER_MODELS
+            self._unprofiled = []
             self._run_model(source, backends)
+        self._measure_busy()
 
     def document(self, status: str) -> Document:
         """Everything found so far; `status` is "complete", "interrupted" or "failed"."""
@@ -203,7 +210,8 @@ class Run:
             self._around.observer.notice(f"batch {batch} of {model.name} does not fit in memory; halving it")
             batch, shapes = batch // 2, smaller
         if batch != requested:
-            self._warn_halved(case, self.results[first_row:])
+            for row in self.results[first_row:]:
+                row.warnings.append(batch_halved(case))
 
     def _half(self, model: LoadedModel, batch: int) -> dict[str, tuple[int, ...]] | None:
         """The shapes at half the batch; None where it must not or cannot be halved, such as one that --shape fixes."""
@@ -215,36 +223,84 @@ class Run:
             return None
 
     def _run_case(self, case: Case, backends: list[Backend], loaded: Loaded, *, raise_memory: bool) -> None:
-        """A row for each backend; where memory runs out and `raise_memory` is set, that of what was measured before."""
-        contestants: list[Contestant] = []
-        failures: list[Result] = []
-        label = f"{case.model.name}, batch {case.batch_size}"
+        """A row for each backend; where memory runs out and `raise_memory` is set, that of what was measured before.
+
+        On a GPU that holds each backend but not all of them they are run one at a time, without a speed-up.
+        """
+        first_row, resident = len(self._rows), list[Contestant]()
+        crowded = False
         try:
-            for backend in backends:
-                self._around.observer.stage(f"{label}: preparing {backend.name}")
-                try:
-                    contestants.append(prepare(case, backend, loaded, self._around))
-                except Exception as error:
-                    if is_out_of_memory(error) and raise_memory:
-                        raise
-                    failures.append(self._failure(case, backend.name, error))
-            ready = contestants
-            try:
-                compare_all_outputs(contestants, self._around)
-            except Exception as error:
-                if is_out_of_memory(error) and raise_memory:
-                    raise
-                failures += [self._failure(case, one.name, error) for one in contestants]
-                ready = []
-            for failure in failures:
-                self._keep(failure)
-            for one in ready:
-                self._around.observer.stage(f"{label}: measuring {one.name}")
-                self._time(case, one, raise_memory=raise_memory)
-            self._interleave(case, [one for one in ready if one.samples is not None])
+            self._run_together(case, backends, loaded, resident, raise_memory=raise_memory)
+        except CrowdedError:
+            crowded = True  # to go on outside of the handler: the traceback holds what is to be freed
         finally:
-            for one in contestants:
+            for one in resident:
                 self._close(one)
+        if not crowded:
+            return
+        gc.collect()
+        done = {row.method.backend for row, _ in self._rows[first_row:]}
+        left = [one for one in backends if one.name not in done]
+        try:
+            self._run_in_turn(case, left, loaded, reference_of(resident), raise_memory=raise_memory)
+        finally:
+            for row, samples in self._rows[first_row:]:
+                if samples is not None:
+                    row.warnings.append(not_together(case))
+
+    def _run_together(
+        self, case: Case, backends: list[Backend], loaded: Loaded, resident: list[Contestant], *, raise_memory: bool
+    ) -> None:
+        """With all backends loaded at the same time, of which those in `resident` are to be closed.
+
+        Raises:
+            CrowdedError: memory ran out on a GPU with several of them. What runs out elsewhere, with `raise_memory`.
+        """
+        failures: list[Result] = []
+        on_gpu = self._around.gpu is not None
+        label = f"{case.model.name}, batch {case.batch_size}"
+        for backend in backends:
+            self._around.observer.stage(f"{label}: preparing {backend.name}")
+            try:
+                resident.append(prepare(case, backend, loaded, self._around))
+            except Exception as error:
+                raise_if_out_of_memory(error, crowded=on_gpu and len(resident) > 0, alone=raise_memory)
+                failures.append(self._failure(case, backend.name, error))
+        crowded, ready = on_gpu and len(resident) > 1, list(resident)
+        try:
+            compare_all_outputs(resident, self._around)
+        except Exception as error:
+            raise_if_out_of_memory(error, crowded=crowded, alone=raise_memory)
+            failures += [self._failure(case, one.name, error) for one in resident]
+            ready = []
+        for failure in failures:
+            self._keep(failure)
+        for one in ready:
+            self._time(case, one, raise_memory=raise_memory, crowded=crowded)
+        self._interleave(case, [one for one in ready if one.samples is not None])
+
+    def _run_in_turn(
+        self, case: Case, backends: list[Backend], loaded: Loaded, reference: Contestant | None, *, raise_memory: bool
+    ) -> None:
+        """Each backend alone. `reference` is closed: its outputs stand in for PyTorch's until that has run."""
+        label = f"{case.model.name}, batch {case.batch_size}"
+        for backend in sorted(backends, key=lambda one: one.name != REFERENCE):
+            self._around.observer.stage(f"{label}: preparing {backend.name} alone")
+            one = None
+            try:
+                try:
+                    one = prepare(case, backend, loaded, self._around)
+                    if reference is None or one.name in (REFERENCE, reference.name):
+                        reference = one
+                    compare_all_outputs([one], self._around, reference)
+                except Exception as error:
+                    raise_if_out_of_memory(error, crowded=False, alone=raise_memory)
+                    self._keep(self._failure(case, backend.name, error))
+                    continue
+                self._time(case, one, raise_memory=raise_memory)
+            finally:
+                if one is not None:
+                    self._close(one)
 
     def _close(self, one: Contestant) -> None:
         try:
@@ -266,69 +322,59 @@ class Run:
                 Notice(
                     code="interleaving_failed",
                     message=f"{case.model.name}, batch {case.batch_size}: timing {names} in turn failed: "
-                    f"{type(error).__name__}: {_first_line(error)}",
+                    f"{type(error).__name__}: {first_line(error)}",
                     remedy="The rows of each running alone stand; run it again for the speed-up.",
                 )
             )
 
-    def _time(self, case: Case, one: Contestant, *, raise_memory: bool) -> None:
+    def _time(self, case: Case, one: Contestant, *, raise_memory: bool, crowded: bool = False) -> None:
+        self._around.observer.stage(f"{case.model.name}, batch {case.batch_size}: measuring {one.name}")
         try:
             result = time_alone(case, one, self._around)
         except Interrupted as stopped:
             if stopped.result is not None and stopped.samples is not None:
+                wants_pass(stopped.result, self.plan)
                 self._keep(stopped.result, stopped.samples.columns)
             raise
         except BrokenOffError as broken:
-            broken.result.error = self._failure(case, one.name, broken.error).error
-            self._keep(broken.result, broken.samples.columns)
             one.samples = None
+            raise_if_out_of_memory(broken.error, crowded=crowded, alone=False)  # it is measured again, by itself
+            broken.result.error = self._failure(case, one.name, broken.error).error
+            wants_pass(broken.result, self.plan)
+            self._keep(broken.result, broken.samples.columns)
             if is_out_of_memory(broken.error) and raise_memory:
                 self._superseded.add(len(self._rows) - 1)
                 raise broken.error from broken
             return
         except Exception as error:
-            if is_out_of_memory(error) and raise_memory:
-                raise
+            raise_if_out_of_memory(error, crowded=crowded, alone=raise_memory)
             self._keep(self._failure(case, one.name, error))
             one.samples = None
             return
         assert one.samples is not None  # noqa: S101  time_alone returned
         self._keep(result, one.samples.columns)
-        result.warnings = advise(ResultFacts.of(result), self._around.environment, result.activity, self.plan.flags)
-        if (side := self._around.gpu) is not None:
-            result.warnings += advise_gpu(result.gpu_activity, side.described, self.plan.flags, gpus=side.count)
-        result.warnings += [
-            Notice(
-                code="backend_log",
-                message=f"{one.name} said while loading: {_first_line(line)}",
-                remedy="Look it up in the backend's documentation; it may mean slower kernels or an ignored option.",
-            )
-            for line in dict.fromkeys(one.prepared.facts.log)
-        ]
-        if result.method.threads != self.plan.options.threads:
-            result.warnings.append(
-                Notice(
-                    code="threads_changed",
-                    message=f"{self.plan.options.threads} threads were asked for, and the model's own code set "
-                    f"{result.method.threads}.",
-                    remedy="Take torch.set_num_threads out of the model; --threads sets it for both backends.",
-                )
-            )
+        result.warnings = notices_of(result, one, self._around)
+        if (side := self._around.gpu) is None:
+            return
+        if wants_pass(result, self.plan):
+            median_ns = one.samples.median_ns
+            self._unprofiled.append(Measured(case=case, backend=one.backend, result=result, median_ns=median_ns))
+        with self.phases.timed("check integrity"):
+            result.integrity = integrity_of(case, self.plan, side, one.name, one.samples, one.outputs_a)
+
+    def _measure_busy(self) -> None:
+        """After everything that is timed: see busy_pass."""
+        side = self._around.gpu
+        if side is None:
+            return
+        for row in self._unprofiled:
+            label = f"{row.case.model.name}, batch {row.case.batch_size}"
+            self._around.observer.stage(f"{label}: GPU-busy time of {row.backend.name}")
+            measure_busy(row, self._around, side)
 
     def _failure(self, case: Case, backend: str, error: Exception) -> Result:
         self._around.observer.failed(error)
-        known: PyperfInferError
-        if is_out_of_memory(error):
-            known = OutOfMemoryError(
-                f"{case.model.name} at batch {case.batch_size} does not fit in memory on {backend}: "
-                f"{_first_line(error)}. Use a smaller --batch-size or --shape."
-            )
-        elif isinstance(error, PyperfInferError):
-            known = error
-        else:
-            what = f"{type(error).__name__}: {_first_line(error)}"
-            known = MeasurementError(f"{backend} failed on {case.model.name}: {what}")
-        return failed_result(subject_of(case, self.plan), backend, self.plan, known, known.exit_code)
+        return failed_case(case, backend, self.plan, error)
 
     def _fail_unloaded(self, source: ModelSource, backends: list[Backend], error: PyperfInferError) -> None:
         for asked in self.plan.batch_sizes:
@@ -341,18 +387,6 @@ class Run:
             Case(model=model, batch_size=batch_size, requested_batch_size=batch_size, shapes={}), self.plan
         )
 
-    def _warn_halved(self, case: Case, rows: list[Result]) -> None:
-        notice = Notice(
-            code="batch_halved",
-            message=(
-                f"Batch {case.requested_batch_size} of {case.model.name} did not fit in memory; "
-                f"measured with {case.batch_size}."
-            ),
-            remedy="Use a smaller --batch-size, or --no-retry to make this an error.",
-        )
-        for row in rows:
-            row.warnings.append(notice)
-
     def _keep(self, result: Result, samples: Columns | None = None) -> None:
         self._rows.append((result, samples))
 
@@ -361,7 +395,3 @@ def _bytes_of(model: LoadedModel) -> int:
     if model.module is None:
         return 0
     return sum(tensor.nbytes for tensor in (*model.module.parameters(), *model.module.buffers()))
-
-
-def _first_line(text: object) -> str:
-    return str(text).strip().split("\n", 1)[0]

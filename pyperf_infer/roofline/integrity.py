@@ -27,9 +27,11 @@ def check(
     peak_flops_per_s: float | None,
     l2_bytes: int | None,
     copies_inputs: bool = False,
+    measured: str = "median GPU span",
 ) -> Integrity:
     """Judges the median of the GPU spans, in nanoseconds; None where the mode measures none.
 
+    `measured` says what it is the median of, where that is another time in which a request surely ran by itself.
     `bandwidth_bytes_per_s` and `peak_flops_per_s` are those of `gpu_peaks.most_bytes_per_s` and `most_flops_per_s`.
     `copies_inputs`: they were copied to the device just before the span. What is not known (None) is not judged; where
     nothing is, the status is "not checked", and the reason says what is missing.
@@ -42,7 +44,7 @@ def check(
     floor_bytes_ms = _milliseconds(crossing, bandwidth_bytes_per_s)
     floor_flops_ms = _milliseconds(flops, peak_flops_per_s)
     broken = [
-        f"the median GPU span, {format_duration_ms(measured_ms)}, is shorter than the {format_duration_ms(floor)} that "
+        f"the {measured}, {format_duration_ms(measured_ms)}, is shorter than the {format_duration_ms(floor)} that "
         f"{work} at {rate}"
         for floor, work, rate in (
             (floor_bytes_ms, f"{format_bytes(crossing or 0)} take", format_rate(bandwidth_bytes_per_s or 0, "B")),

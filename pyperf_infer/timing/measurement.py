@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pyperf_infer import _core
 from pyperf_infer.errors import UsageError
 from pyperf_infer.statistics.estimate import CONFIDENCE
-from pyperf_infer.timing.clocks import clock_of
+from pyperf_infer.timing.clocks import Clock, clock_of
 from pyperf_infer.timing.cold import cache_flush
 from pyperf_infer.timing.samples import Samples
 from pyperf_infer.timing.target import Measurable, Mode, Progress, as_target, garbage_collection, to_ns
@@ -36,29 +38,45 @@ class Measurement:
     ) -> None:
         self.target = as_target(what)
         self.mode = mode
-        self._clock = clock_of(self.target, mode)
         on_gpu = isinstance(self.target, _core.StreamTarget)  # which flushes its own caches, on its stream
         self._flush = cache_flush() if mode == "cold" and not on_gpu else None
         self.warmup: _core.WarmupOutcome | None = None
-        self._plan = _core.StopPlan(
+        self.event_overhead: _core.EventOverhead | None = None  # of a GPU at speed: known once it is warm
+        self._clock: Clock | None = None
+        self._confidence = confidence
+        self._plan_at = partial(
+            _core.StopPlan,
             min_samples=iterations,
             min_duration_ns=to_ns("duration", duration),
             max_duration_ns=to_ns("max_duration", max_duration),
             relative_half_width=ci,
             confidence=confidence,
-            clock_step_ns=self._clock.step_ns,
         )
+        self._plan_at(clock_step_ns=1)  # so that a plan that contradicts itself is refused here
         self._samples = _core.Samples()
         self._outcome: _core.MeasureOutcome | None = None
         self._batched_ns_per_call: float | None = None
-        self._begin_ns = 0
-        self._elapsed_ns = 0
+        # Of the loop, on the steady clock; what comes after it is left out. 0 before it has begun and ended.
+        self.begin_ns = 0
+        self.end_ns = 0
 
     def warm_up(self, *, budget: float = 5.0, iterations: int = 1, progress: Progress | None = None) -> None:
         """Runs the target until its times are steady, at least `iterations` times, for at most `budget` seconds."""
         self.warmup = _core.warm_up(
-            self.target, min_calls=iterations, budget_ns=to_ns("warm-up budget", budget), progress=progress
+            self.target,
+            min_calls=iterations,
+            budget_ns=to_ns("warm-up budget", budget),
+            mode="throughput" if self.mode == "throughput" else "latency",
+            progress=progress,
         )
+        self._look_at_clock()
+
+    def _look_at_clock(self) -> Clock:
+        """A GPU's is looked at when the device is at speed, which it is not before the warm-up."""
+        if isinstance(self.target, _core.StreamTarget):
+            self.event_overhead = self.target.measure_overhead()
+        self._clock = clock_of(self.target, self.mode, self.event_overhead)
+        return self._clock
 
     def run(self, *, progress: Progress | None = None) -> Samples:
         """Measures until the stop rule is content.
@@ -68,13 +86,15 @@ class Measurement:
         """
         if len(self._samples):
             raise UsageError("a Measurement runs once; make another")
-        self._begin_ns = _core.now_ns()
+        clock = self._clock or self._look_at_clock()
+        plan = self._plan_at(clock_step_ns=clock.step_ns)
+        self.begin_ns = _core.now_ns()
         try:
             self._outcome = _core.measure(
-                self.target, self._plan, self._samples, mode=self.mode, flush=self._flush, progress=progress
+                self.target, plan, self._samples, mode=self.mode, flush=self._flush, progress=progress
             )
         finally:
-            self._elapsed_ns = _core.now_ns() - self._begin_ns
+            self.end_ns = _core.now_ns()
         samples = self.samples
         assert samples is not None  # noqa: S101  a measurement that returns has taken at least one
         if self.mode == "cold" or samples.median_ns >= SHORT_CALL_OVERHEADS * samples.timer_overhead_ns:
@@ -96,9 +116,9 @@ class Measurement:
             columns={name: self._samples.column(name) for name in self._samples.columns},
             stop_reason=outcome.reason if outcome else "interrupted",
             looks=outcome.looks if outcome else 0,
-            duration_ns=outcome.duration_ns if outcome else self._elapsed_ns,
+            duration_ns=outcome.duration_ns if outcome else self.end_ns - self.begin_ns,
             warmup=self.warmup,
-            confidence=self._plan.confidence,
+            confidence=self._confidence,
             batched_ns_per_call=self._batched_ns_per_call,
             clock=self._clock,
             flush_bytes=None if self._flush is None else self._flush.bytes,

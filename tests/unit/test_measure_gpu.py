@@ -3,23 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+import gc
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fake_backends import FakeBackend, executed
 from fake_cuda import FakeCuda
+from runs_on_fake_gpu import MS, graph_of, options, run_of
 
-from pyperf_infer import _core
 from pyperf_infer.backends.base import BackendOptions
 from pyperf_infer.errors import BackendError
 from pyperf_infer.timing.cuda import open_gpu
 
-if TYPE_CHECKING:
-    from pyperf_infer.measure.run import Run
-
-MS = 1_000_000
-ILLEGAL_ADDRESS, OUT_OF_MEMORY = 700, 2
+ILLEGAL_ADDRESS = 700
 
 
 @pytest.fixture
@@ -27,30 +24,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     with FakeCuda.loaded() as fake:
         monkeypatch.setenv("PYPERF_INFER_LIBCUDA", str(fake.path))
         yield fake
-
-
-def options(**more: Any) -> BackendOptions:
-    return BackendOptions(threads=1, device="cuda", **more)
-
-
-def graph_of(fake: FakeCuda, duration_ns: int, asked: BackendOptions) -> Callable[[object], _core.Target]:
-    """Makes a target that launches a graph of this length."""
-
-    def make(_: object) -> _core.Target:
-        stream = _core.GpuStream(open_gpu(0))
-        graph = fake.graph(duration_ns)
-        return _core.GraphTarget([_core.GraphLane(graph, stream)], asked.stream_plan())
-
-    return make
-
-
-def run_of(
-    monkeypatch: pytest.MonkeyPatch, fake: FakeCuda, *, duration_ns: int = MS, asked: BackendOptions | None = None,
-    **plan: Any,
-) -> Run:  # fmt: skip
-    asked = asked or options()
-    backend = FakeBackend("torch-cudagraph", make_target=graph_of(fake, duration_ns, asked))
-    return executed(monkeypatch, backend, options=asked, poll_gpu=False, **plan)
+        gc.collect()  # what a failure's traceback holds of the driver goes before the driver does
 
 
 def test_a_row_says_how_it_was_timed_on_its_gpu(monkeypatch: pytest.MonkeyPatch, fake: FakeCuda) -> None:
@@ -119,12 +93,26 @@ def test_throughput_is_items_over_the_periods_of_the_device(monkeypatch: pytest.
     assert row.integrity.status == "not checked"
 
 
-def test_without_the_gate_nothing_is_probed(monkeypatch: pytest.MonkeyPatch, fake: FakeCuda) -> None:
+def test_asynchrony_is_proved_without_the_gate_too(monkeypatch: pytest.MonkeyPatch, fake: FakeCuda) -> None:
     (row,) = run_of(monkeypatch, fake, asked=options(gate=False)).results
     assert fake.calls("cuStreamWaitValue32") == 0
     assert row.method.gpu is not None
+    assert row.method.gpu.asynchronous == "proved"
+    assert row.summary.launch_bound is False
+
+
+def test_queued_work_of_which_nothing_is_proved_is_warned_of(monkeypatch: pytest.MonkeyPatch, fake: FakeCuda) -> None:
+    """Without a gate, work that is shorter than its own launch has always ended when somebody looks."""
+    short: dict[str, Any] = {"duration_ns": 1, "asked": options(gate=False)}
+    (row,) = run_of(monkeypatch, fake, mode="throughput", **short).results
+    assert row.method.gpu is not None
     assert row.method.gpu.asynchronous == "unknown"
+    (notice,) = [one for one in row.warnings if one.code == "asynchrony_unknown"]
+    assert row.method.gpu.asynchrony_evidence in notice.message
+    assert "--no-gate" in notice.remedy
+    (row,) = run_of(monkeypatch, fake, **short).results
     assert row.summary.launch_bound is None
+    assert "asynchrony_unknown" not in {one.code for one in row.warnings}
 
 
 def test_polling_without_nvml_says_so_and_costs_no_row(monkeypatch: pytest.MonkeyPatch, fake: FakeCuda) -> None:
@@ -162,6 +150,9 @@ def test_a_gpu_that_is_lost_half_way_keeps_the_row_and_fails_the_rest(
     assert job.samples[0] is not None
     assert 0 < len(job.samples[0]["latency"]) < 200
     assert first.summary.latency is not None
+    assert first.method.gpu is not None
+    assert first.method.gpu.event_overhead_ns is not None
+    assert first.summary.gpu_busy_method == "not measured: measuring broke off with an error"
     assert second.error is not None
     assert job.exit_code == 5
 

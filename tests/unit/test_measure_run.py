@@ -228,15 +228,15 @@ def test_ctrl_c_at_other_moments_keeps_the_rows_there_are(monkeypatch: pytest.Mo
     elif moment == "warm-up":
         actions["on_call"] = lambda batch: interrupt() if batch == 2 else None
     else:
-        from pyperf_infer.measure import case
+        from pyperf_infer.measure import alone
 
-        summarise, called = case.measured_result, []
+        summarise, called = alone.measured_result, []
 
         def once(*args: Any, **options: Any) -> Any:
             called.append(1)
             return interrupt() if len(called) == 2 else summarise(*args, **options)
 
-        monkeypatch.setattr(case, "measured_result", once)
+        monkeypatch.setattr(alone, "measured_result", once)
     job = executed(monkeypatch, FakeBackend("torch", **actions), raises=KeyboardInterrupt, batch_sizes=(1, 2))
     batches = [row.subject.batch_size for row in job.results]
     assert batches == ([1, 2] if moment == "summary" else [1])
