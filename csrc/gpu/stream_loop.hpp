@@ -44,6 +44,21 @@ class StreamLoop final : public StreamRunner {
     if (plan_.wait == Wait::kBlock) waiter_ = std::make_unique<BlockingWaiter<Clock>>(context_);
   }
 
+  // After a wait that Ctrl-C ended the work may hang, and then to free memory would wait for ever: it gets its timeout.
+  ~StreamLoop() override {
+    if (!in_wait_ || context_->is_lost()) return;
+    try {
+      const Context::Current current(*context_);
+      for (const auto& lane : lanes_) {
+        marks_.flushed.record(lane.work->stream().handle());
+        spin_until_done<Clock>(marks_.flushed, plan_.timeout_ns);
+      }
+    } catch (const Error&) {  // then the context is lost, and nothing is freed in it
+    }
+  }
+  StreamLoop(const StreamLoop&) = delete;
+  StreamLoop& operator=(const StreamLoop&) = delete;
+
   std::span<const Quantity> quantities(Mode mode) const override {
     static constexpr std::array kPeriod{Quantity::kPeriod};
     static constexpr std::array kLatency{Quantity::kLatency, Quantity::kSubmit, Quantity::kGpu, Quantity::kH2d,
@@ -260,6 +275,13 @@ class StreamLoop final : public StreamRunner {
   }
 
   std::int64_t wait_for(const Event& event) {
+    in_wait_ = true;
+    const std::int64_t end_ns = spin_or_sleep(event);
+    in_wait_ = false;
+    return end_ns;
+  }
+
+  std::int64_t spin_or_sleep(const Event& event) {
     if (waiter_ == nullptr) return spin_until_done<Clock, WaitScope>(event, plan_.timeout_ns, plan_.while_waiting);
     [[maybe_unused]] const WaitScope scope;
     return waiter_->wait(event, plan_.timeout_ns, plan_.while_waiting);
@@ -349,6 +371,7 @@ class StreamLoop final : public StreamRunner {
   std::unique_ptr<BlockingWaiter<Clock>> waiter_;
   std::unique_ptr<Gate> gate_;
   bool gate_works_ = false;
+  bool in_wait_ = false;     // a wait that did not end well left it so
   bool looked_ = false;      // for asynchrony
   bool holds_back_ = false;  // every cold launch
   std::unique_ptr<L2Flush> l2_flush_;

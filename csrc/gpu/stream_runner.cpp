@@ -14,8 +14,8 @@ constexpr std::int64_t kMostInFlight = 10'000;                         // an eve
 }  // namespace
 
 void check(const StreamPlan& plan) {
-  if (plan.timeout_ns <= 0 || plan.gate_timeout_ns <= 0) throw UsageError("a timeout is longer than 0");
-  if (plan.timeout_ns > kLongestTimeoutNs) throw UsageError("a timeout is at most 10^18 ns, which is 31 years");
+  check_timeout(plan.timeout_ns);
+  check_timeout(plan.gate_timeout_ns);
   if (plan.gate_timeout_ns >= plan.timeout_ns) {
     throw UsageError("the gate's timeout is shorter than that of a call: what waits behind the gate is no hang");
   }
@@ -23,6 +23,11 @@ void check(const StreamPlan& plan) {
   if (plan.in_flight > kMostInFlight) {
     throw UsageError("at most " + std::to_string(kMostInFlight) + " calls are in flight");
   }
+}
+
+void check_timeout(std::int64_t timeout_ns) {
+  if (timeout_ns <= 0) throw UsageError("a timeout is longer than 0");
+  if (timeout_ns > kLongestTimeoutNs) throw UsageError("a timeout is at most 10^18 ns, which is 31 years");
 }
 
 const char* name_of(Asynchrony asynchrony) {

@@ -20,8 +20,9 @@ struct StreamPlan {
   WhileWaiting while_waiting = nullptr;
 };
 
-// Throws UsageError.
+// Both throw UsageError.
 void check(const StreamPlan& plan);
+void check_timeout(std::int64_t timeout_ns);
 
 // Whether submit returns before the work is done.
 enum class Asynchrony { kUnknown, kProved, kSynchronises };

@@ -20,6 +20,13 @@ gpu::StreamPlan plan_that_gives_up(gpu::Wait wait) {
   return plan;
 }
 
+// Counts its turns, and gives the wait up at the second.
+int turns = 0;
+struct EnoughError {};
+void twice() {
+  if (++turns == 2) throw EnoughError();
+}
+
 }  // namespace
 
 TEST(gpu_waiting, the_moment_is_when_the_waiter_woke_and_not_when_its_caller_did) {
@@ -157,11 +164,46 @@ TEST(gpu_waiting, a_waiter_without_work_goes_at_once) {
   CHECK_EQUAL(gpu.driver.calls("cuEventSynchronize"), 0);
 }
 
-// Counts its turns, and gives the wait up at the second.
-int turns = 0;
-struct EnoughError {};
-void twice() {
-  if (++turns == 2) throw EnoughError();
+TEST(gpu_waiting, after_a_wait_that_was_cut_short_hung_work_is_given_its_timeout_and_then_nothing_is_freed) {
+  for (const auto wait : {gpu::Wait::kSpin, gpu::Wait::kBlock}) {
+    FakeGpu gpu;
+    const auto begin = steady_clock::now();
+    {
+      ScriptedWork work(gpu, always(1'000));
+      auto plan = plan_with(wait);
+      plan.timeout_ns = 300'000'000;  // beyond the turn at which the wait is cut short
+      plan.gate_timeout_ns = 100'000'000;
+      plan.while_waiting = [] { throw EnoughError(); };
+      ScriptedLoop loop({&work}, plan);
+      Table table(2, 3);
+      loop.cold(table.all(), table.done);  // so that there is memory, which to free would wait
+      gpu.driver.hang(work.handle());
+      CHECK_THROWS(EnoughError, loop.latency(table.all(), table.done));
+      CHECK(!gpu.context->is_lost());
+    }
+    CHECK(gpu.context->is_lost());
+    CHECK_EQUAL(gpu.driver.calls("cuMemFree") + gpu.driver.calls("cuStreamDestroy"), 0);
+    CHECK(steady_clock::now() - begin < std::chrono::seconds(30));
+  }
+}
+
+TEST(gpu_waiting, after_a_wait_that_was_cut_short_work_that_ends_is_waited_for_and_everything_is_freed) {
+  for (const auto wait : {gpu::Wait::kSpin, gpu::Wait::kBlock}) {
+    FakeGpu gpu;
+    {
+      ScriptedWork work(gpu, always(1'000));
+      auto plan = plan_with(wait);
+      plan.while_waiting = [] { throw EnoughError(); };
+      ScriptedLoop loop({&work}, plan);
+      Table table(2, 3);
+      loop.cold(table.all(), table.done);
+      gpu.driver.hang(work.handle());
+      CHECK_THROWS(EnoughError, loop.latency(table.all(), table.done));
+      gpu.driver.unhang();
+    }
+    CHECK(!gpu.context->is_lost());
+    check_all_freed(gpu.driver);
+  }
 }
 
 TEST(gpu_waiting, whoever_waits_gets_a_turn_that_can_end_the_wait_and_the_next_wait_is_as_good) {
