@@ -61,7 +61,7 @@ def driver() -> Iterator[str]:
 def _tried(model: Path, library: Path, **environment: str) -> str:
     """What a session says, in a process of its own: what was loaded once stays."""
     done = subprocess.run(
-        [sys.executable, "-c", _TRY, str(model), str(library)],
+        [sys.executable, "-P", "-c", _TRY, str(model), str(library)],
         capture_output=True,
         text=True,
         check=True,

@@ -63,6 +63,16 @@ TEST(gpu_asynchrony, without_a_gate_work_that_goes_on_after_submit_proves_it) {
   CHECK_HAS(loop.asynchrony_evidence(), "went on for long after submit had returned");
 }
 
+TEST(gpu_asynchrony, a_plan_without_a_gate_is_kept_to_here_too) {
+  FakeGpu gpu;
+  ScriptedWork work(gpu, always(5'000'000));
+  auto plan = plan_with();
+  plan.gate = false;  // as under a profiler, which may run one thing after another
+  ScriptedLoop loop({&work}, plan);
+  CHECK(loop.probe_asynchrony() == gpu::Asynchrony::kProved);
+  CHECK_EQUAL(gpu.driver.calls("cuStreamWaitValue32"), 0);
+}
+
 TEST(gpu_asynchrony, without_a_gate_work_that_is_all_but_done_after_submit_proves_nothing) {
   for (const bool waits : {true, false}) {
     FakeGpu gpu;

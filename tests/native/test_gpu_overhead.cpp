@@ -28,6 +28,15 @@ TEST(gpu_overhead, the_step_is_the_smallest_difference_of_two_spans) {
   CHECK(overhead.span_ns == 512 || overhead.span_ns == 1'024);
 }
 
+TEST(gpu_overhead, it_is_of_two_events_also_where_the_plan_has_transfers) {
+  FakeGpu gpu;
+  const gpu::OwnedStream stream(gpu.context);
+  auto plan = plan_with();
+  plan.include_transfers = true;
+  gpu::measure_event_overhead(stream.view(), plan);
+  CHECK_EQUAL(gpu.driver.calls("cuEventRecord"), 2 * gpu.driver.calls("cuEventElapsedTime"));
+}
+
 TEST(gpu_overhead, it_leaves_nothing_behind) {
   FakeGpu gpu;
   {

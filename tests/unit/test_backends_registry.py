@@ -42,4 +42,4 @@ def test_asking_for_names_imports_neither_torch_nor_onnxruntime() -> None:
         "import sys; from pyperf_infer.backends.registry import names_for; names_for('cuda', True);"
         "assert not {'torch', 'onnxruntime', 'onnx'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", script], check=True)
+    subprocess.run([sys.executable, "-P", "-c", script], check=True)

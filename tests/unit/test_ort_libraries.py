@@ -61,7 +61,7 @@ def _loaded_in_a_process_of_its_own(library: Path, site: Path, provider: str = C
         "print(json.dumps([list(loaded.files), list(loaded.missing_later)]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],
         capture_output=True,
         text=True,
         check=False,

@@ -243,7 +243,7 @@ if {also_forked}:
 print(monitor.pid, forked, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=LONG_S, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=LONG_S, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     pid, forked = (int(word) for word in done.stdout.split())
     try:
@@ -267,7 +267,7 @@ with GpuMonitor("GPU-1", interval_ms=5) as monitor:
     monitor.ready({LONG_S})
 assert not {{"cuda.bindings.nvml", "numpy", "torch"}} & sys.modules.keys()
 """
-    subprocess.run([sys.executable, "-c", script], timeout=LONG_S, check=True)
+    subprocess.run([sys.executable, "-P", "-c", script], timeout=LONG_S, check=True)
 
 
 def test_modules_in_the_working_directory_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
