@@ -65,9 +65,9 @@ def compare(
     """
     if not margin > 0:
         raise UsageError("the margin is a positive share, such as 0.01")
-    begin_ns = perf_counter_ns()
     share = max_duration * _SHARE_ALONE
     with garbage_collection(collect_garbage):
+        begin_ns = perf_counter_ns()
         first, second = (
             measure(
                 what,
@@ -101,6 +101,12 @@ def compare(
     )
 
 
+def block_length_ns(budget_ns: int, targets: int) -> int:
+    """How long a block is at least, so that the budget has room for rounds enough to judge."""
+    room_ns = round(_SHARE_IN_BLOCKS * budget_ns / (_ROUNDS * max(1, targets)))
+    return max(_SHORTEST_BLOCK_NS, min(_BLOCK_NS, room_ns))
+
+
 class Rounds(NamedTuple):
     """The medians of the blocks of several targets, `medians_ns[target][round]`, of complete rounds."""
 
@@ -121,8 +127,7 @@ def interleave(
     """Runs several targets in blocks until the intervals of their ratios to the first are within `ci`."""
     native = [as_target(target) for target in targets]
     budget_ns = to_ns("max_duration", max_duration)
-    block_ns = round(_SHARE_IN_BLOCKS * budget_ns / (_ROUNDS * max(1, len(native))))
-    block_ns = max(_SHORTEST_BLOCK_NS, min(_BLOCK_NS, block_ns))
+    block_ns = block_length_ns(budget_ns, len(native))
     plan = _core.SchedulePlan(
         min_block_ns=block_ns,
         max_jitter_ns=min(_JITTER_NS, block_ns // 4),

@@ -39,9 +39,10 @@ def as_target(what: Measurable) -> _core.Target:
 
 @contextmanager
 def garbage_collection(enabled: bool) -> Iterator[None]:
-    """Switches Python's garbage collector for the time of a block."""
+    """Switches Python's garbage collector for the time of a block, after a collection where one is due."""
     was_enabled = gc.isenabled()
-    gc.collect()
+    if was_enabled or enabled:  # inside of a block where it is off, the outer one has collected just before
+        gc.collect()
     (gc.enable if enabled else gc.disable)()
     try:
         yield

@@ -11,6 +11,7 @@ import pytest
 
 from pyperf_infer import timers
 from pyperf_infer.errors import UsageError
+from pyperf_infer.timing.comparison import block_length_ns
 
 
 def _busy() -> None:
@@ -41,10 +42,14 @@ def test_enough_rounds_give_an_interval() -> None:
     assert found.interval[0] <= found.ratio <= found.interval[1]
 
 
-def test_half_a_second_has_room_for_rounds_enough_to_judge() -> None:
-    found = timers.compare(_busy, _busy, max_duration=0.5, ci=0.9)
-    assert found.rounds >= 6
-    assert found.interval is not None
+@pytest.mark.parametrize(
+    ("budget_s", "targets", "block_ms"),
+    [(10.0, 2, 100.0), (20.0, 4, 100.0), (0.32, 2, 6.0), (0.32, 4, 3.0), (0.01, 2, 1.0)],
+)
+def test_blocks_are_shorter_where_a_budget_has_no_room_for_rounds_enough(
+    budget_s: float, targets: int, block_ms: float
+) -> None:
+    assert block_length_ns(round(budget_s * 1e9), targets) == pytest.approx(block_ms * 1e6)
 
 
 def test_without_time_for_a_round_it_is_undecided() -> None:
