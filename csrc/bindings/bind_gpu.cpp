@@ -27,7 +27,14 @@ std::shared_ptr<GpuStream> view_stream(std::shared_ptr<gpu::Context> context, co
   }
   py::object protocol = owner.attr(kProtocol);
   if (PyCallable_Check(protocol.ptr())) protocol = protocol();
-  const auto [version, handle] = protocol.cast<std::pair<int, std::uintptr_t>>();
+  const auto [version, handle] = [&] {
+    try {
+      return protocol.cast<std::pair<int, std::uintptr_t>>();
+    } catch (const py::cast_error&) {
+      throw py::type_error(std::string(kProtocol) + " is (version, address of the stream), and not " +
+                           py::repr(protocol).cast<std::string>());
+    }
+  }();
   if (version != 0) {
     throw InputError("the stream speaks version " + std::to_string(version) + " of " + kProtocol +
                      ", and version 0 is known here");
@@ -53,7 +60,9 @@ gpu::Wait wait_named(const std::string& name) {
 class EventPair {
  public:
   EventPair(std::shared_ptr<GpuStream> stream, std::int64_t timeout_ns)
-      : stream_(std::move(stream)), timeout_ns_(timeout_ns), begin_(context()), end_(context()) {}
+      : stream_(std::move(stream)), timeout_ns_(timeout_ns), begin_(context()), end_(context()) {
+    gpu::check_timeout(timeout_ns_);
+  }
 
   void start() {
     stopped_ = false;
@@ -148,6 +157,7 @@ void bind_gpu(py::module_& module) {
       .def(
           "synchronize",
           [](const GpuStream& stream, std::int64_t timeout_ns) {
+            gpu::check_timeout(timeout_ns);
             const py::gil_scoped_release release;
             gpu::finish(stream.view(), timeout_ns, &let_ctrl_c_in);
           },

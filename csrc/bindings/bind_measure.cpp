@@ -39,16 +39,11 @@ py::array_t<std::int64_t> as_array(const SampleBuffer& samples, std::size_t colu
 }
 
 py::array_t<std::int64_t> column_named(const SampleBuffer& samples, const std::string& name) {
-  for (std::size_t i = 0; i < samples.quantities.size(); ++i) {
-    if (name == name_of(samples.quantities[i])) return as_array(samples, i);
+  const auto quantities = samples.quantities();
+  for (std::size_t i = 0; i < quantities.size(); ++i) {
+    if (name == name_of(quantities[i])) return as_array(samples, i);
   }
   throw UsageError("these samples hold no '" + name + "'");
-}
-
-// Samples that have been written to keep the names of what was written.
-void name_columns(SampleBuffer& samples, Runner& runner, Mode mode) {
-  const auto quantities = runner.quantities(mode);
-  if (samples.count() == 0) samples.quantities.assign(quantities.begin(), quantities.end());
 }
 
 }  // namespace
@@ -73,7 +68,7 @@ void bind_measure(py::module_& module) {
       .def_property_readonly("columns",
                              [](const SampleBuffer& samples) {
                                std::vector<std::string> names;
-                               for (const auto quantity : samples.quantities) names.emplace_back(name_of(quantity));
+                               for (const auto quantity : samples.quantities()) names.emplace_back(name_of(quantity));
                                return names;
                              })
       .def("column", &column_named, py::arg("name"));
@@ -139,7 +134,6 @@ void bind_measure(py::module_& module) {
         const Mode chosen = mode_named(mode);
         const OneUser::Hold hold_target(target);
         const OneUser::Hold hold_samples(samples);
-        name_columns(samples, target.runner(), chosen);
         target.runner().flush_with(flush ? flush->get() : nullptr);
         PythonCheckpoint checkpoint(std::move(progress));
         const py::gil_scoped_release release;
@@ -153,7 +147,6 @@ void bind_measure(py::module_& module) {
       [](Target& target, SampleBuffer& samples, std::int64_t calls) {
         const OneUser::Hold hold_target(target);
         const OneUser::Hold hold_samples(samples);
-        name_columns(samples, target.runner(), Mode::kLatency);
         const py::gil_scoped_release release;
         run_batch(target.runner(), Mode::kLatency, calls, samples);
       },

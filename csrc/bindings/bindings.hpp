@@ -48,11 +48,7 @@ class Target : public OneUser {
   virtual Runner& runner() = 0;
 };
 
-// Samples, and the names of their columns once there are any.
-class SampleBuffer final : public Samples, public OneUser {
- public:
-  std::vector<Quantity> quantities;
-};
+class SampleBuffer final : public Samples, public OneUser {};
 
 // Lets Ctrl-C and a progress callback in, at most ten times a second. The GIL is not held when the loop calls it.
 // Throws what they raise.

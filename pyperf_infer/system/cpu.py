@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -92,6 +92,18 @@ def caches(root: Path, cpu: int) -> list[Cache]:
         literal = cast("Literal['data', 'instruction', 'unified']", kind)
         found.append(Cache(level=level, kind=literal, size_bytes=size, shared_by_cpus=shared))
     return found
+
+
+def cache_parts(root: Path, cpu: int, usable: Collection[int]) -> list[int]:
+    """Of each cache of data that `cpu` sees, the bytes that fall to it where only the `usable` CPUs share it."""
+    parts = []
+    for index in sorted((root / _CPUS / f"cpu{cpu}/cache").glob("index[0-9]*")):
+        size, kind = parse_size(read_text(index / "size")), (read_text(index / "type") or "").lower()
+        if not size or kind not in ("data", "unified"):
+            continue
+        sharing = len(set(parse_cpu_list(read_text(index / "shared_cpu_list"))).intersection(usable))
+        parts.append(-(-size // max(1, sharing)))
+    return parts
 
 
 def governor(root: Path, cpus: Sequence[int]) -> str | None:

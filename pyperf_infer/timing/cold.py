@@ -12,23 +12,24 @@ _SIZES = 2  # a stream of twice the cache leaves nothing of what was there, what
 def cache_flush() -> _core.CacheFlush:
     """A stream for every CPU this process may run on, of twice its part of the largest cache it sees.
 
+    Others that share a cache take no part in flushing it, so that theirs falls to those that may be used.
+
     Raises:
         BackendError: the system does not tell the caches' sizes.
         OutOfMemoryError: no room for the streams.
     """
     from pathlib import Path
 
-    from pyperf_infer.system.cpu import affinity, caches
+    from pyperf_infer.system.cpu import affinity, cache_parts
 
     shares = []
-    for cpu in affinity():
-        seen = [one for one in caches(Path("/"), cpu) if one.kind != "instruction"]
-        if not seen:
+    usable = affinity()
+    for cpu in usable:
+        parts = cache_parts(Path("/"), cpu, usable)
+        if not parts:
             raise BackendError(
                 f"the sizes of CPU {cpu}'s caches cannot be read (/sys/devices/system/cpu/cpu{cpu}/cache), so that "
                 "they cannot be flushed: mode cold cannot be measured on this machine"
             )
-        private = max((one.size_bytes for one in seen if (one.shared_by_cpus or 1) == 1), default=0)
-        largest = max(one.size_bytes // (one.shared_by_cpus or 1) for one in seen)
-        shares.append((cpu, _SIZES * max(private, largest)))
+        shares.append((cpu, _SIZES * max(parts)))
     return _core.CacheFlush(shares)

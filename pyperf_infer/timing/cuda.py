@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pyperf_infer import _core
 from pyperf_infer.errors import UsageError
+from pyperf_infer.timing.target import to_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ def gpu_count() -> int:
 
 
 def _library() -> str:
-    return os.environ.get(_LIBRARY_VARIABLE, "libcuda.so.1")
+    return os.environ.get(_LIBRARY_VARIABLE) or "libcuda.so.1"
 
 
 def parse_device(text: str) -> int | None:
@@ -116,7 +117,7 @@ class EventTimer:
 
     def __init__(self, stream: object, *, device: int = 0, timeout: float = TIMEOUT_S) -> None:
         self._stream = as_stream(stream, device)
-        self._pair = _core.EventPair(self._stream, round(timeout * 1e9))
+        self._pair = _core.EventPair(self._stream, to_ns("timeout", timeout))
 
     def __enter__(self) -> EventTimer:
         self._pair.start()
@@ -193,7 +194,7 @@ def cuda_graph(
 
 
 def _plan(wait: Wait, gate: bool, timeout: float) -> _core.StreamPlan:
-    timeout_ns = round(timeout * 1e9)
+    timeout_ns = to_ns("timeout", timeout)
     return _core.StreamPlan(
         wait=wait, gate=gate, timeout_ns=timeout_ns, gate_timeout_ns=max(1, min(500_000_000, timeout_ns // 4))
     )

@@ -154,6 +154,15 @@ def test_periods_and_latencies_of_the_host_do_not_mix_either() -> None:
         _core.run_batch(_core.NoopTarget(), samples, 10)
 
 
+def test_interleaved_samples_have_their_columns_too(gpu: ExactGpu) -> None:
+    targets, samples = [graph_target(gpu, 10 * US), graph_target(gpu, 20 * US)], [_core.Samples(), _core.Samples()]
+    plan = _core.SchedulePlan(min_block_ns=1_000_000, max_jitter_ns=0, min_rounds=1, max_duration_ns=50_000_000)
+    _core.interleave(targets, plan, samples)
+    assert samples[0].columns == samples[1].columns == ["latency", "submit", "gpu"]
+    assert set(samples[0].column("gpu").tolist()) == {10 * US}
+    assert set(samples[1].column("gpu").tolist()) == {20 * US}
+
+
 def test_a_failed_first_call_leaves_samples_that_can_be_of_another_mode(gpu: ExactGpu) -> None:
     target, samples = graph_target(gpu, 10 * US), _core.Samples()
     gpu.fake.fail("cuGraphLaunch", OUT_OF_MEMORY)
@@ -304,6 +313,17 @@ def test_everything_is_freed_with_its_last_user(gpu: ExactGpu) -> None:
     del target
     gc.collect()
     assert gpu.live() == {}
+
+
+@pytest.mark.parametrize("timeout_ns", [0, -1, 2**63 - 1])
+def test_a_timeout_that_is_none_is_refused_and_the_device_is_well(gpu: ExactGpu, timeout_ns: int) -> None:
+    stream = _core.GpuStream(gpu.context())
+    with gpu.current():
+        gpu.work(stream.handle, 10 * US)()
+    for use in (lambda: stream.synchronize(timeout_ns), lambda: _core.EventPair(stream, timeout_ns)):
+        with pytest.raises(UsageError, match="a timeout is"):
+            use()
+    assert not gpu.context().is_lost
 
 
 def test_none_is_neither_a_context_nor_a_stream(gpu: ExactGpu) -> None:

@@ -243,7 +243,9 @@ if {also_forked}:
 print(monitor.pid, forked, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=LONG_S, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=LONG_S, check=False
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     pid, forked = (int(word) for word in done.stdout.split())
     try:

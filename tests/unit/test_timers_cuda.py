@@ -142,6 +142,16 @@ def test_what_is_no_stream_is_a_type_error_that_names_it(gpu: ExactGpu) -> None:
         as_stream("a stream")
 
 
+@pytest.mark.parametrize(
+    "answer", [None, 5, "0x5", (0,), (0, 5, 5), (0, "five"), (0, -1), (0, None), (None, 5), (0, 2**64)]
+)
+def test_an_answer_that_is_no_version_and_address_is_a_type_error(gpu: ExactGpu, answer: object) -> None:
+    stream = Method(0)
+    stream.answer = answer  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"__cuda_stream__ is \(version, address of the stream\), and not"):
+        as_stream(stream)
+
+
 def test_an_error_inside_of_the_protocol_comes_through(gpu: ExactGpu) -> None:
     class Failing:
         def __cuda_stream__(self) -> tuple[int, int]:

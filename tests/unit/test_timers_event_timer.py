@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from exact_gpu import ExactGpu
@@ -148,6 +149,15 @@ def test_work_that_failed_is_an_error_that_names_it(gpu: ExactGpu) -> None:
         _ = timer.ns
     with pytest.raises(MeasurementError, match="was lost"), timer:
         pass
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("inf"), float("nan"), "1"])
+def test_a_timeout_that_is_none_is_refused_and_the_device_is_well(gpu: ExactGpu, timeout: Any) -> None:
+    stream = timers.CudaStream()
+    gpu.work(stream.handle, 5 * US)()
+    with pytest.raises(UsageError, match="timeout"):
+        timers.EventTimer(stream, timeout=timeout)
+    assert not gpu.context().is_lost
 
 
 def test_work_that_hangs_is_an_error_within_the_timeout(gpu: ExactGpu) -> None:

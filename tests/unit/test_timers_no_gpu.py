@@ -16,6 +16,7 @@ from native_build import compile_shared_library
 
 from pyperf_infer import timers
 from pyperf_infer.errors import BackendError
+from pyperf_infer.timing import cuda
 from pyperf_infer.timing.cuda import open_gpu
 
 ASKING: list[Callable[[], object]] = [timers.gpu_count, open_gpu, timers.CudaStream]
@@ -51,6 +52,11 @@ def test_timers_can_be_imported_and_measure_on_the_cpu() -> None:
     )
     environment = os.environ | {"PYPERF_INFER_LIBCUDA": "/nowhere/libcuda.so.1", "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run([sys.executable, "-P", "-c", script], check=True, env=environment)
+
+
+def test_an_empty_path_is_the_systems_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYPERF_INFER_LIBCUDA", "")
+    assert cuda._library() == "libcuda.so.1"
 
 
 def test_no_library_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ def test_what_cannot_be_called_or_launched_is_refused(gpu: ExactGpu) -> None:
         timers.cuda_graph(0, stream)
     with pytest.raises(UsageError, match="can be spin or block"):
         timers.cuda_graph(16, stream, wait="nap")  # type: ignore[arg-type]
-    for timeout in (0.0, -1.0):
+    for timeout in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(UsageError, match="timeout"):
             timers.cuda_graph(16, stream, timeout=timeout)
     with pytest.raises(TypeError, match="__cuda_stream__"):
