@@ -8,10 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 # Another Ctrl-C this soon is the same wish, and must not cut short the clean-up that the first one began.
 _SAME_WISH_S = 3.0
+_BETWEEN_LOOKS_S = 0.02  # whether an import has ended
 
 
 class Interrupts:
@@ -20,6 +22,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.pressed = False
         self._watching = False
+        self._waits = False  # for an import to end; pressing again raises all the same
         self._pressed_s = -_SAME_WISH_S
 
     def watch(self) -> None:
@@ -53,11 +56,23 @@ class Interrupts:
             yield
             self.check()
 
-    def _press(self, *_: object) -> None:
+    def _press(self, _: int = 0, frame: FrameType | None = None) -> None:
         self.pressed = True
         before_s, self._pressed_s = self._pressed_s, monotonic()
         if self._pressed_s - before_s >= _SAME_WISH_S:
+            self._raise(frame, waits=not self._waits)
+
+    def _raise(self, frame: FrameType | None, *, waits: bool) -> None:
+        """At once, or where `waits` once no import is under way: an exception in torch's ends the process in C++."""
+        self._waits = waits and _is_importing(frame)
+        if not self._waits:
             raise KeyboardInterrupt
+        signal.signal(signal.SIGALRM, self._look_again)
+        signal.setitimer(signal.ITIMER_REAL, _BETWEEN_LOOKS_S)
+
+    def _look_again(self, _: int, frame: FrameType | None) -> None:
+        if self._waits and signal.getsignal(signal.SIGINT) == self._press:  # else nothing is to be raised by now
+            self._raise(frame, waits=True)
 
 
 INTERRUPTS = Interrupts()
@@ -73,6 +88,14 @@ def _handler(handler: Any) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _in_main_thread() -> bool:

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +29,8 @@ def interrupts() -> Iterator[Interrupts]:
     watching = Interrupts()
     watching.watch()
     yield watching
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, before)
 
 
@@ -66,6 +72,45 @@ def test_one_that_a_library_swallowed_is_raised_at_the_next_check_and_at_the_end
         interrupts.check()
     interrupts.answer()
     interrupts.check()
+
+
+@pytest.fixture
+def pressing_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module in whose import Ctrl-C is pressed, and which then takes its time."""
+    code = "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.1)\nimported = True\n"
+    (tmp_path / "pressed_while_imported.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pressed_while_imported", raising=False)
+    return "pressed_while_imported"
+
+
+def test_an_import_ends_before_it_is_raised(interrupts: Interrupts, pressing_module: str) -> None:
+    imported = importlib.import_module(pressing_module)
+    assert imported.imported
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(30)
+
+
+def test_pressed_again_after_a_pause_it_does_not_wait_for_an_import(
+    interrupts: Interrupts, pressing_module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BETWEEN_LOOKS_S", 30.0)
+    importlib.import_module(pressing_module)
+    now = module.monotonic() + 3.01
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    with pytest.raises(KeyboardInterrupt):
+        _press()
+
+
+def test_one_that_waits_for_an_import_is_not_raised_where_it_is_held(
+    interrupts: Interrupts, pressing_module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BETWEEN_LOOKS_S", 30.0)
+    importlib.import_module(pressing_module)
+    with interrupts.held():
+        signal.raise_signal(signal.SIGALRM)  # the next look
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.check()
 
 
 def test_a_process_that_ignores_it_goes_on_ignoring_it() -> None:
