@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder under the cache of exports: where it is, its lock, its temporary folders, and what leaves it."""
+"""The folders of what is kept between runs: where they are, their locks and temporary folders, and what leaves them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyperf_infer.errors import InputError
 
 ENVIRONMENT_VARIABLE = "PYPERF_INFER_CACHE_DIR"
 SIZE_LIMIT_BYTES = 10 * 2**30
-# Far longer than any export takes: a younger one may belong to a live process.
+# Far longer than anything takes to build: a younger one may belong to a live process.
 STALE_SECONDS = 24 * 3600.0
 # An entry used this recently may be about to be loaded by the process that asked for it.
 IN_USE_SECONDS = 3600.0
@@ -25,10 +25,15 @@ LOCK_TIMEOUT_SECONDS = 300.0
 
 _TEMPORARY = "tmp-"
 _LOCKS = "locks"
+_CONTENT = {"exports": "exported models", "compiled": "compiled models"}
 
 
-def open_root() -> Path:
-    """The folder of the exports, made with mode 0700 where it is not there. Raises InputError where it is of no use."""
+def open_root(kind: str) -> Path:
+    """The folder of one kind ("exports", "compiled"), made with mode 0700 where it is not there.
+
+    Raises:
+        InputError: it is of no use.
+    """
     asked = os.environ.get(ENVIRONMENT_VARIABLE)
     if asked:
         base = Path(asked).expanduser().absolute()
@@ -36,20 +41,21 @@ def open_root() -> Path:
         import platformdirs
 
         base = Path(platformdirs.user_cache_dir("pyperf-infer"))
-    root = base / "exports"
+    root = base / kind
     try:
         (root / _LOCKS).mkdir(parents=True, exist_ok=True)
-        _keep_private(root)
+        _keep_private(root, _CONTENT[kind])
     except OSError as error:
         raise InputError(
-            f"The folder for exported models, {root}, cannot be used: {error.strerror or error}. "
+            f"The folder for {_CONTENT[kind]}, {root}, cannot be used: {error.strerror or error}. "
             f"Set {ENVIRONMENT_VARIABLE} to a folder that can be written."
         ) from error
     return root
 
 
-def _keep_private(root: Path) -> None:
-    """What others can write is not loaded: an ONNX file names the files that hold its weights."""
+def _keep_private(root: Path, content: str) -> None:
+    """What others can write is not loaded: an ONNX file names the files that hold its weights, and a compiled model
+    is a program."""
     status = root.stat()
     user = os.geteuid()
     if status.st_uid == user:
@@ -57,7 +63,7 @@ def _keep_private(root: Path) -> None:
             root.chmod(0o700)
     elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise InputError(
-            f"The folder for exported models, {root}, belongs to user {status.st_uid} and others may write to it. "
+            f"The folder for {content}, {root}, belongs to user {status.st_uid} and others may write to it. "
             f"Set {ENVIRONMENT_VARIABLE} to a folder of your own."
         )
 
@@ -126,22 +132,25 @@ def sweep(root: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def entries(root: Path) -> Iterator[Path]:
+    """What is kept in `root`, whole or not, and nothing that is in the making."""
+    return (path for path in root.iterdir() if path.name != _LOCKS and not path.name.startswith(_TEMPORARY))
+
+
 def evict(root: Path, last_used: Callable[[Path], float]) -> None:
     """Removes the entries used longest ago until the rest is within SIZE_LIMIT_BYTES.
 
     Spares what was used within IN_USE_SECONDS, so that the limit can be exceeded for a while.
     """
-    entries: list[tuple[float, int, Path]] = []
-    for entry in root.iterdir():
-        if entry.name == _LOCKS or entry.name.startswith(_TEMPORARY):
-            continue
+    found: list[tuple[float, int, Path]] = []
+    for entry in entries(root):
         try:
             used = last_used(entry)
         except OSError:
             used = 0.0  # no manifest: of no use to anyone
-        entries.append((used, _size(entry), entry))
-    excess = sum(size for _, size, _ in entries) - SIZE_LIMIT_BYTES
-    for used, size, entry in sorted(entries):
+        found.append((used, _size(entry), entry))
+    excess = sum(size for _, size, _ in found) - SIZE_LIMIT_BYTES
+    for used, size, entry in sorted(found):
         if excess <= 0 or used > time.time() - IN_USE_SECONDS:
             return
         with temporary_folder(root) as trash, contextlib.suppress(OSError):

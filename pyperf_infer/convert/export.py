@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import errno
-import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pyperf_infer.convert.failure import explain
+from pyperf_infer.convert.failure import explain, last_lines
+from pyperf_infer.convert.flat import flattened, is_flat, takes_varargs
 from pyperf_infer.convert.naming import name_graph
-from pyperf_infer.convert.outputs import flatten_outputs, named_outputs
+from pyperf_infer.convert.outputs import named_outputs
 from pyperf_infer.convert.quiet import captured_chatter
 from pyperf_infer.errors import InputError, OutOfMemoryError
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 BATCH = "batch"
 # torch.export treats sizes 0 and 1 as constants, so that an example batch of 1 would fix the batch at 1.
 EXAMPLE_BATCH = 2
-_CHATTER_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,9 @@ def _export(
     with torch.no_grad():
         value = module(*tensors)
         wanted = [name for name, _ in named_outputs(value)]
-        if not _is_flat(value) or _takes_varargs(module.forward):
-            module, dynamic = _flattened(module), (dynamic,)
+        if not is_flat(value) or takes_varargs(module.forward):
+            # Only where needed, as it puts "module." before every weight's name in the file.
+            module, dynamic = flattened(module), (dynamic,)
         program = torch.onnx.export(
             module, tensors, dynamo=True, dynamic_shapes=dynamic, opset_version=opset, verbose=False
         )
@@ -156,40 +156,6 @@ def _example_tensor(spec: InputSpec, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.ones(shape, dtype=dtype)
 
 
-def _is_flat(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor) or (
-        type(value) is tuple and all(isinstance(element, torch.Tensor) for element in value)
-    )
-
-
-def _takes_varargs(forward: Callable[..., Any]) -> bool:
-    return any(
-        parameter.kind is inspect.Parameter.VAR_POSITIONAL
-        for parameter in inspect.signature(forward).parameters.values()
-    )
-
-
-def _flattened(module: torch.nn.Module) -> torch.nn.Module:
-    """`module` behind a forward that returns a tuple of tensors.
-
-    The exporter knows tuples and dicts; dataclasses, None and numbers among the outputs it does not. Only where
-    needed, as it puts "module." before every weight's name in the file.
-    """
-    import torch
-
-    class Flattened(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(flatten_outputs(self.module(*inputs)))
-
-    return Flattened().eval()
-
-
 def _raise_explained(name: str, path: Path, error: Exception, chatter: str) -> NoReturn:
     """The error as this package's own; what the exporter printed follows, cut to its last lines."""
     if isinstance(error, OSError):
@@ -198,9 +164,8 @@ def _raise_explained(name: str, path: Path, error: Exception, chatter: str) -> N
         raise InputError(f"The ONNX file of {name} cannot be written to {path}: {error.strerror or error}.") from error
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         raise OutOfMemoryError(f"{name} does not fit in memory while it is exported to ONNX.") from error
-    lines = [line for line in chatter.splitlines() if line.strip()][-_CHATTER_LINES:]
-    printed = "\nThe exporter printed:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
     raise InputError(
         f"{name} cannot be exported to ONNX: {explain(error)}\n"
-        "Change the model there, give an .onnx file of it, or measure PyTorch alone (--backend torch)." + printed
+        "Change the model there, give an .onnx file of it, or measure PyTorch alone (--backend torch)."
+        + last_lines(chatter, "The exporter")
     ) from error

@@ -14,10 +14,14 @@ from typing import NamedTuple
 
 # Frames of these packages are the exporter's own; the last frame outside them is the model's.
 _MACHINERY = ("torch", "onnx", "onnxscript", "onnx_ir", "sympy")
-_OPERATOR = re.compile(r"OpOverload\(op='([\w.]+)'|target=torch\.ops\.([\w.]+)|call_function\[target=([^\]]+)\]")
+_OPERATOR = re.compile(
+    r"OpOverload\(op='([\w.]+)'|target=torch\.ops\.([\w.]+)|call_function\[target=([^\]]+)\]|^\s*target: ([\w.]+)$",
+    re.MULTILINE,
+)
 _STACK_LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\s*\n\s*(?P<code>[^\n]*)')
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _REASON_LIMIT = 400
+_CHATTER_LINES = 8
 
 
 class Failure(NamedTuple):
@@ -34,19 +38,26 @@ class Failure(NamedTuple):
 
 def explain(error: BaseException) -> Failure:
     """What went wrong, in one line, with the operator and the source line where the exception chain has them."""
-    chain = list(_chain(error))
-    operator = next((found for link in chain if (found := _operator(str(link)))), None)
+    links = list(chain(error))
+    operator = next((found for link in links if (found := _operator(str(link)))), None)
     # The innermost exception is the reason; what wraps it only says at which step of the export it came up.
-    return Failure(_first_line(chain[-1]), operator, _node_source(chain) or _frame_source(chain))
+    return Failure(_first_line(links[-1]), operator, _node_source(links) or _frame_source(links))
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def last_lines(chatter: str, who: str) -> str:
+    """What was printed meanwhile, as the end of a message: its last lines, or nothing."""
+    lines = [line for line in _COLOUR.sub("", chatter).splitlines() if line.strip()][-_CHATTER_LINES:]
+    return f"\n{who} printed:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
+
+
+def chain(error: BaseException, *, contexts: bool = False) -> Iterator[BaseException]:
+    """The error and what it was raised from. `contexts`: and what was being handled where a link names no cause."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         yield link
-        link = link.__cause__
+        link = link.__cause__ or (link.__context__ if contexts else None)
 
 
 def _operator(text: str) -> str | None:
@@ -64,23 +75,28 @@ def _first_line(error: BaseException) -> str:
     return reason if len(reason) <= _REASON_LIMIT else reason[:_REASON_LIMIT] + " ..."
 
 
-def _node_source(chain: list[BaseException]) -> str | None:
+def _node_source(links: list[BaseException]) -> str | None:
     """The model's line of the graph node that could not be translated.
 
     The exception carries the node's name alone; the node itself, which knows its origin, is a local variable of the
     frame that translated it.
     """
-    for link in reversed(chain):
+    for link in reversed(links):
         for frame, _ in traceback.walk_tb(link.__traceback__):
-            trace = getattr(frame.f_locals.get("node"), "stack_trace", None)
-            places = list(_STACK_LINE.finditer(trace)) if isinstance(trace, str) else []
-            if places:
-                return "{file}:{line} in {function}: {code}".format(**places[-1].groupdict())
+            found = source_of(getattr(frame.f_locals.get("node"), "stack_trace", None))
+            if found:
+                return found
     return None
 
 
-def _frame_source(chain: list[BaseException]) -> str | None:
-    for link in reversed(chain):
+def source_of(stack_trace: object) -> str | None:
+    """The innermost line of a graph node's stack trace, which is the model's or that of a layer it uses."""
+    places = list(_STACK_LINE.finditer(stack_trace)) if isinstance(stack_trace, str) else []
+    return "{file}:{line} in {function}: {code}".format(**places[-1].groupdict()) if places else None
+
+
+def _frame_source(links: list[BaseException]) -> str | None:
+    for link in reversed(links):
         found = None
         for frame, line in traceback.walk_tb(link.__traceback__):
             code = frame.f_code

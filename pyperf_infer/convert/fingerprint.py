@@ -1,25 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an exported file depends on, as one hash: the cache's key."""
+"""What an exported file depends on: the cache's key."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import importlib.metadata
-import json
+import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyperf_infer
+from pyperf_infer.system.files import read_fields
 
 if TYPE_CHECKING:
     import torch
 
     from pyperf_infer.models.spec import LoadedModel
-
-_KEY_LENGTH = 40  # hex digits: 160 bits
 
 
 def library_versions() -> dict[str, str]:
@@ -54,9 +53,77 @@ def describe_export(
     }
 
 
-def key_of(description: Mapping[str, Any]) -> str:
-    """The folder name of an entry."""
-    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:_KEY_LENGTH]
+def describe_package(
+    model: LoadedModel,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    threads: int,
+    precision: str,
+    device: str,
+    channels_last: bool,
+    autocast: bool,
+) -> dict[str, Any]:
+    """Everything that decides what a compiled model is, ready for JSON: what is compiled, and what it is made with."""
+    import torch
+
+    from pyperf_infer.convert import cxx
+    from pyperf_infer.convert.aoti import inductor_environment, inductor_options
+
+    compiler = cxx.command()
+    options = inductor_options(compiler, threads)
+    del options["cpp.cxx"]  # stands under "compiler"
+    return {
+        "model": model.name,
+        "weights_sha256": model.weights.sha256,
+        "structure_sha256": hash_structure(model),
+        "inputs": [[spec.name, spec.dtype, list(shapes[spec.name])] for spec in model.inputs],
+        "precision": precision,
+        "channels_last": channels_last,
+        "autocast": autocast,
+        "device": _device(device),
+        # Also where the count stays open: Inductor splits loops with it in mind.
+        "threads": threads,
+        "inductor_options": options,
+        "inductor_environment": inductor_environment(),
+        "versions": {"torch": torch.__version__, "pyperf-infer": pyperf_infer.__version__},
+        "compiler": {"command": compiler, "version": cxx.version()},
+        "cpu": _cpu(),
+    }
+
+
+def _device(device: str) -> dict[str, Any]:
+    if device == "cpu":
+        return {"kind": "cpu"}
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(device)
+    return {
+        "kind": device,
+        "name": torch.cuda.get_device_name(device),
+        "compute_capability": f"{major}.{minor}",
+        "cuda": torch.version.cuda,
+        "triton": _version_of("triton"),
+    }
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> dict[str, str]:
+    """What torch and the compiler tell CPUs apart by; "flags" of x86 and "Features" of Arm have AMX and the like."""
+    import torch
+
+    fields = read_fields(Path("/proc/cpuinfo"))
+    flags = " ".join(sorted((fields.get("flags") or fields.get("Features") or "").split()))
+    return {
+        "machine": platform.machine(),
+        "torch_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_flags": hashlib.sha256(flags.encode()).hexdigest(),
+    }
 
 
 def hash_structure(model: LoadedModel) -> str:

@@ -22,8 +22,9 @@ Status: TypeAlias = Literal["equal", "different", "not checked", "invalid"]
 DEFAULT_RTOL = 1e-3  # float32 against float32
 DEFAULT_ATOL = 0.0
 # A rounding error of 2**-11 (tf32, float16) or 2**-8 (bfloat16) in each of some fifty layers, in another order in each
-# backend; float32's own is 2**-24, and its tolerance generous.
-_RTOL = {"float32": DEFAULT_RTOL, "tf32": 2e-2, "float16": 2e-2, "bfloat16": 1e-1}
+# backend; float32's own is 2**-24, and its tolerance generous. ResNet-50 with random weights, whose output moves
+# little, differed from float32 by 0.020 in float16 and 0.16 in bfloat16, and compiled from eager by 0.014 and 0.10.
+_RTOL = {"float32": DEFAULT_RTOL, "tf32": 2e-2, "float16": 4e-2, "bfloat16": 3e-1}
 
 # Rounding noise of an output, in units of its type's epsilon times its largest value. Sums in another order differ by
 # a few units in float32 networks; 16 leaves room and is still 2e-6 of the value.

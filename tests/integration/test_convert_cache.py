@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Exports that are kept; what holds for whatever is kept stands in tests/unit/test_convert_kept.py."""
+
 from __future__ import annotations
 
 import copy
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -147,93 +147,6 @@ def test_a_failed_export_leaves_nothing_behind(root: Path) -> None:
     assert [path.name for path in root.iterdir()] == ["locks"]
 
 
-def test_the_least_recently_used_entry_leaves_first(
-    root: Path, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    models = [tiny.loaded(tiny.Perceptron(scale=float(scale)), tiny.X) for scale in (2, 3, 4)]
-    entries = [cached_export(model).path.parent for model in models]
-    long_ago = time.time() - 10 * cache_folder.IN_USE_SECONDS
-    for age, entry in enumerate(entries):
-        os.utime(entry / "manifest.json", (long_ago - age, long_ago - age))
-    assert cached_export(models[2]).hit  # the oldest becomes the newest
-    sizes = sum(path.stat().st_size for entry in entries for path in entry.iterdir())
-    monkeypatch.setattr(cache_folder, "SIZE_LIMIT_BYTES", sizes)
-    newest = cached_export(model).path.parent
-    assert [entry.exists() for entry in entries] == [True, False, True]
-    assert newest.exists()
-    assert not leftovers(root)
-
-
-def test_entries_in_use_are_spared_whatever_the_limit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_folder, "SIZE_LIMIT_BYTES", 0)
-    paths = [cached_export(tiny.loaded(tiny.Perceptron(scale=float(scale)), tiny.X)).path for scale in range(2)]
-    assert all(path.exists() for path in paths)
-
-
-CHILD = """
-import sys, time; sys.path.insert(0, {helpers!r})
-from pathlib import Path
-import tiny_models as tiny
-from pyperf_infer.convert import export
-from pyperf_infer.convert.cache import cached_export
-write = export.export_to_onnx
-def slow(*args, **kwargs):
-    info = write(*args, **kwargs)
-    Path("written-" + sys.argv[1]).touch()
-    time.sleep({pause})
-    return info
-export.export_to_onnx = slow
-model = tiny.loaded(tiny.Perceptron(), tiny.X)
-Path("ready-" + sys.argv[1]).touch()
-while not Path("go").exists():
-    time.sleep(0.01)
-result = cached_export(model)
-import onnx
-onnx.checker.check_model(str(result.path))
-print(result.hit)
-"""
-
-
-def start_child(folder: Path, name: str, pause: float) -> subprocess.Popen[str]:
-    script = CHILD.format(helpers=str(Path(tiny.__file__).parent), pause=pause)
-    return subprocess.Popen([sys.executable, "-c", script, name], cwd=folder, stdout=subprocess.PIPE, text=True)
-
-
-def wait_for(*files: Path, child: subprocess.Popen[str]) -> None:
-    while not all(file.exists() for file in files):
-        assert child.poll() is None, "the child ended before its time"
-        time.sleep(0.02)
-
-
-def test_two_processes_at_once_export_once(root: Path, tmp_path: Path) -> None:
-    children = [start_child(tmp_path, name, pause=0.3) for name in ("a", "b")]
-    wait_for(tmp_path / "ready-a", tmp_path / "ready-b", child=children[0])
-    (tmp_path / "go").touch()
-    answers = sorted(child.communicate(timeout=120)[0].strip() for child in children)
-    assert [child.returncode for child in children] == [0, 0]
-    assert answers == ["False", "True"]
-    assert not leftovers(root)
-
-
-def test_a_process_killed_in_the_middle_leaves_nothing_that_is_used(
-    root: Path, model: LoadedModel, tmp_path: Path
-) -> None:
-    (tmp_path / "go").touch()
-    child = start_child(tmp_path, "a", pause=300.0)
-    wait_for(tmp_path / "written-a", child=child)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    (remains,) = leftovers(root)
-    assert (root / remains / "model.onnx").exists()
-    # A young temporary folder may belong to a live process and stays; the lock of the dead one does not block.
-    assert cached_export(model).hit is False
-    assert leftovers(root) == [remains]
-    old = time.time() - 2 * cache_folder.STALE_SECONDS
-    os.utime(root / remains, (old, old))
-    cached_export(other_setting(model))
-    assert not leftovers(root)
-
-
 def test_without_the_lock_the_first_one_to_finish_stays(
     root: Path, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,16 +177,6 @@ def test_a_cache_folder_that_cannot_be_made_names_the_variable(
     monkeypatch.setenv(cache_folder.ENVIRONMENT_VARIABLE, str(tmp_path / "file"))
     with pytest.raises(InputError, match=cache_folder.ENVIRONMENT_VARIABLE):
         cached_export(model)
-
-
-def test_a_full_disk_names_the_variable(root: Path, model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match=f"No space left.*{cache_folder.ENVIRONMENT_VARIABLE}"):
-        cached_export(model)
-    assert not leftovers(root)
 
 
 def test_a_hit_imports_neither_onnx_nor_the_exporter(root: Path, model: LoadedModel, tmp_path: Path) -> None:

@@ -81,7 +81,6 @@ def test_a_half_export_computes_what_the_half_module_does(model: LoadedModel) ->
 
 @pytest.mark.parametrize("source", ["built-in", "factory"])
 def test_the_backend_exports_in_its_precision_and_casts_the_inputs(model: LoadedModel, source: str) -> None:
-    """On the CPU, which the command line does not offer this on, so that it can be seen without a GPU."""
     model.source = source
     backend = OnnxRuntime(BackendOptions(threads=1, precision="float16"))
     shapes = {"tokens": (2, 3), "x": (2, 4)}
