@@ -1,12 +1,12 @@
 """
-Native core of pyperf_infer: clock, loop, stop rule, schedule, GPU, ONNX Runtime. Not a public API.
+Native core of pyperf_infer: clock, loop, stop rule, schedule, GPU, ONNX Runtime, AOTInductor. Not a public API.
 """
 from __future__ import annotations
 import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Activity', 'Block', 'CacheFlush', 'CallableLane', 'CallableTarget', 'ClockProperties', 'EventOverhead', 'EventPair', 'GpuContext', 'GpuFacts', 'GpuStream', 'GraphLane', 'GraphTarget', 'MeasureOutcome', 'NoopTarget', 'ORT_ASSIGNMENT_API', 'ORT_OLDEST_API', 'ORT_RECORD_ASSIGNMENT', 'OrtDeviceBinding', 'OrtEnvironment', 'OrtSession', 'OrtSessionOptions', 'OrtStreamTarget', 'OrtTarget', 'OrtTensorInfo', 'Samples', 'ScheduleOutcome', 'SchedulePlan', 'StopPlan', 'StreamCallableTarget', 'StreamPlan', 'StreamTarget', 'Target', 'WarmupOutcome', 'dependence_at', 'estimate_quantile', 'gpu_count', 'interleave', 'load_ort', 'measure', 'measure_steady_clock', 'now_ns', 'quantile_rank', 'quantile_ranks', 'run_batch', 'run_batched', 'take_activity_snapshot', 'warm_up']
+__all__: list[str] = ['Activity', 'AotiModel', 'AotiStreamBinding', 'AotiStreamTarget', 'AotiTarget', 'AotiTensor', 'Block', 'CacheFlush', 'CallableLane', 'CallableTarget', 'ClockProperties', 'EventOverhead', 'EventPair', 'GpuContext', 'GpuFacts', 'GpuStream', 'GraphLane', 'GraphTarget', 'MeasureOutcome', 'NoopTarget', 'ORT_ASSIGNMENT_API', 'ORT_OLDEST_API', 'ORT_RECORD_ASSIGNMENT', 'OrtDeviceBinding', 'OrtEnvironment', 'OrtSession', 'OrtSessionOptions', 'OrtStreamTarget', 'OrtTarget', 'OrtTensorInfo', 'Samples', 'ScheduleOutcome', 'SchedulePlan', 'StopPlan', 'StreamCallableTarget', 'StreamPlan', 'StreamTarget', 'Target', 'WarmupOutcome', 'dependence_at', 'estimate_quantile', 'gpu_count', 'interleave', 'load_ort', 'measure', 'measure_steady_clock', 'now_ns', 'quantile_rank', 'quantile_ranks', 'run_batch', 'run_batched', 'take_activity_snapshot', 'warm_up']
 class ClockProperties:
     @property
     def name(self) -> str:
@@ -457,6 +457,42 @@ class OrtDeviceBinding:
         ...
 class OrtStreamTarget(StreamTarget):
     def __init__(self, bindings: collections.abc.Sequence[OrtDeviceBinding], plan: StreamPlan) -> None:
+        ...
+class AotiTensor:
+    def __init__(self, *, data: typing.SupportsInt | typing.SupportsIndex, shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], strides: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], dtype: str, device_index: typing.SupportsInt | typing.SupportsIndex | None, keep: typing.Any) -> None:
+        ...
+class AotiModel:
+    def __init__(self, library: str, torch_library: str, *, device: str = 'cpu', cubin_folder: str = '') -> None:
+        ...
+    @property
+    def create_ns(self) -> int:
+        ...
+    @property
+    def input_names(self) -> list[str]:
+        ...
+    @property
+    def output_names(self) -> list[str]:
+        ...
+class AotiTarget(Target):
+    def __init__(self, model: AotiModel) -> None:
+        ...
+    def bind(self, inputs: collections.abc.Sequence[AotiTensor]) -> None:
+        ...
+    def outputs(self) -> list[tuple[str, str, list[int], list[int], bytes]]:
+        ...
+    def run(self) -> None:
+        ...
+class AotiStreamBinding:
+    def __init__(self, model: AotiModel, stream: GpuStream, *, transfers: bool = False, timeout_ns: typing.SupportsInt | typing.SupportsIndex = 120000000000) -> None:
+        ...
+    def bind(self, inputs: collections.abc.Sequence[AotiTensor]) -> None:
+        ...
+    def outputs(self) -> list[tuple[str, str, list[int], list[int], bytes]]:
+        ...
+    def run(self) -> None:
+        ...
+class AotiStreamTarget(StreamTarget):
+    def __init__(self, bindings: collections.abc.Sequence[AotiStreamBinding], plan: StreamPlan) -> None:
         ...
 def dependence_at(samples_ns: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], value_ns: typing.SupportsInt | typing.SupportsIndex) -> float:
     ...

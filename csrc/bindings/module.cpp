@@ -3,7 +3,9 @@
 
 PYBIND11_MODULE(_core, module) {
   using namespace pyperf::bindings;
-  module.doc() = "Native core of pyperf_infer: clock, loop, stop rule, schedule, GPU, ONNX Runtime. Not a public API.";
+  module.doc() =
+      "Native core of pyperf_infer: clock, loop, stop rule, schedule, GPU, ONNX Runtime, AOTInductor. Not a public "
+      "API.";
   bind_errors(module);
   bind_clock(module);
   bind_activity(module);
@@ -15,4 +17,5 @@ PYBIND11_MODULE(_core, module) {
   bind_gpu_targets(module);
   bind_ort(module);
   bind_ort_gpu(module);
+  bind_aoti(module);
 }

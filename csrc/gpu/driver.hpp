@@ -46,7 +46,6 @@ namespace pyperf::gpu {
   X(cuMemHostAlloc)              \
   X(cuMemFreeHost)               \
   X(cuMemHostGetDevicePointer)   \
-  X(cuMemcpyHtoD)                \
   X(cuMemcpyDtoH)                \
   X(cuMemcpyHtoDAsync)           \
   X(cuMemcpyDtoHAsync)           \

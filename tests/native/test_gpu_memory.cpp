@@ -18,7 +18,9 @@ TEST(gpu_memory, what_lies_there_is_copied_to_the_host) {
   std::vector<unsigned char> there(kBytes);
   std::vector<unsigned char> back(kBytes);
   for (std::size_t i = 0; i < kBytes; ++i) there[i] = static_cast<unsigned char>(i * 7);
-  gpu.cuda.check(gpu.cuda.cuMemcpyHtoD(buffer.address(), there.data(), kBytes), "cuMemcpyHtoD");
+  const gpu::OwnedStream stream(gpu.context);
+  PYPERF_CUDA(*gpu.context, cuMemcpyHtoDAsync(buffer.address(), there.data(), kBytes, stream.view().handle()));
+  gpu::finish(stream.view(), kLongNs);
   gpu::copy_to_host(*gpu.context, back.data(), buffer.address(), kBytes);
   CHECK(back == there);
 }
