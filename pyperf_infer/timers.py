@@ -12,6 +12,7 @@ is measured on a GPU. Importing this module imports neither torch nor onnxruntim
 
 from __future__ import annotations
 
+from pyperf_infer.aoti_model import AotiModel
 from pyperf_infer.ort_session import OnnxSession
 from pyperf_infer.timing.comparison import Comparison, compare
 from pyperf_infer.timing.cuda import CudaStream, EventTimer, cuda_graph, gpu_count, on_stream
@@ -20,6 +21,7 @@ from pyperf_infer.timing.samples import Samples
 from pyperf_infer.timing.stopwatch import Stopwatch
 
 __all__ = [
+    "AotiModel",
     "Comparison",
     "CudaStream",
     "EventTimer",

@@ -23,9 +23,10 @@ NATIVE_ROWS = (("core",), ("gpu", "ceilings"), ("ort", "aoti"), ("bindings",))
 PYTHON_ROWS = (
     ("errors", "units"),
     ("results", "statistics", "system", "_core"),
-    ("timers", "timing", "ort_session", "ort_device", "ort_libraries"),
+    ("timers", "timing", "ort_session", "ort_device", "ort_libraries", "aoti_model", "aoti_inputs", "aoti_package"),
     ("models", "convert", "backends", "roofline"),
     ("measure",),
+    ("overhead", "profile"),
     ("reports",),
     ("cli",),
 )
@@ -39,6 +40,10 @@ BESIDE = {
     ("ort_session", "ort_device"),
     ("ort_device", "timing"),
     ("ort_device", "ort_libraries"),
+    ("timers", "aoti_model"),
+    ("aoti_model", "aoti_inputs"),
+    ("aoti_model", "aoti_package"),
+    ("aoti_model", "timing"),
     ("convert", "models"),
     ("backends", "models"),
     ("backends", "convert"),

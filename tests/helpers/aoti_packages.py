@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packages that AOTInductor really compiled, each once a session. They take 5 s each, the first some more.
+
+package = compiled("serving")
+model = AotiModel(package.path)
+wanted = package.module(*package.inputs(batch=3))
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch._inductor import config
+from torch._inductor.utils import fresh_cache
+
+# Quick to compile, and with nothing kept in the home folder.
+_OPTIONS = {"compile_threads": 1, "aot_inductor.compile_wrapper_opt_level": "O0", "cpp.threads": 2,
+            "cpp.dynamic_threads": True, "aot_inductor.precompile_headers": False}  # fmt: skip
+
+
+class Serving(torch.nn.Module):
+    """Tokens and features of any one batch size; the sum, its largest place, and a mean over the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = torch.nn.Embedding(10, 4)
+        self.layer = torch.nn.Linear(8, 4)
+
+    def forward(self, tokens: torch.Tensor, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        total = self.layer(features) + self.embedding(tokens)
+        return total, total.argmax(1), total.mean(0)
+
+
+class Perceptron(torch.nn.Module):
+    """Two by eight in; out come a product, the same in bfloat16, and a transposed view of a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = torch.nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        product = self.layer(x).relu()
+        return product, product.to(torch.bfloat16), (product + 1).t()
+
+
+class Proxied(torch.nn.Module):
+    """Of this operator AOTInductor has no C function."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        counts: torch.Tensor = torch.unique(x, return_counts=True)[1]
+        return counts
+
+
+@dataclass(frozen=True)
+class Compiled:
+    path: Path
+    module: torch.nn.Module
+
+    def inputs(self, batch: int = 2, seed: int = 0) -> tuple[torch.Tensor, ...]:
+        return _inputs(self.module, batch, seed)
+
+
+def _inputs(module: torch.nn.Module, batch: int, seed: int) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(batch, 8, generator=generator)
+    if isinstance(module, Serving):
+        return torch.randint(0, 10, (batch,), generator=generator), features
+    return (features,)
+
+
+@functools.cache
+def compiled(name: str) -> Compiled:
+    """ "serving" (a batch of 2 to 64), "perceptron" or "proxied"."""
+    module = {"serving": Serving, "perceptron": Perceptron, "proxied": Proxied}[name]().eval()
+    inputs = _inputs(module, 3 if name == "serving" else 2, 0)
+    batch = torch.export.Dim("batch", min=2, max=64)
+    shapes = ({0: batch}, {0: batch}) if name == "serving" else None
+    path = _folder() / f"{name}.pt2"
+    options = {option: value for option, value in _OPTIONS.items() if _has(config, option)}
+    with mock.patch.dict(os.environ), fresh_cache(), torch.no_grad():
+        program = torch.export.export(module, inputs, dynamic_shapes=shapes)
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)
+    return Compiled(path, module)
+
+
+def _has(config: Any, option: str) -> bool:
+    for part in option.split("."):
+        if not hasattr(config, part):
+            return False
+        config = getattr(config, part)
+    return True
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="aoti-packages-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
