@@ -43,6 +43,7 @@ class BackendOptions:
     wait: Wait = "spin"
     gate: bool = True
     allow_eager_fallback: bool = False
+    compile_mode: str = "default"  # of torch.compile: reduce-overhead, max-autotune, max-autotune-no-cudagraphs
 
     @property
     def gpu_index(self) -> int | None:
@@ -68,12 +69,18 @@ class Facts:
     providers: NodeAssignment | None = None
     log: tuple[str, ...] = ()  # what the backend warned of while loading
     threads: int | None = None  # in use after the first run; None where that cannot be asked
+    compile_s: float | None = None  # None where nothing was compiled, or an earlier run had
+    graph_breaks: int | None = None  # None where the backend does not trace
+    graph_break_reasons: tuple[str, ...] = ()
 
 
 class PreparedBackend(Protocol):
     """A model that is loaded, with inputs in place, and ready to be timed."""
 
-    facts: Facts
+    @property
+    def facts(self) -> Facts:
+        """What is known by now."""
+        ...
 
     @property
     def target(self) -> _core.Target:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from pyperf_infer.backends.onnx_types import float_types, operators_without_bfloat16
 from pyperf_infer.backends.prepared_session import OnnxFile, PreparedSession
 from pyperf_infer.backends.provider import provider_named
-from pyperf_infer.convert.half import half_copy
-from pyperf_infer.errors import InputError, UsageError
+from pyperf_infer.convert.half import half_copy, short_type
+from pyperf_infer.errors import BackendError, InputError, UsageError
 from pyperf_infer.timing.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -30,54 +31,89 @@ class OnnxRuntime:
     def __init__(self, options: BackendOptions) -> None:
         self._options = options
         self._provider = provider_named(options.provider, options.device)
-        self._half = options.precision == "float16"
         self._converted: tuple[weakref.ref[LoadedModel], OnnxFile] | None = None  # the model at hand; one at a time
         self._folders: list[tempfile.TemporaryDirectory[str]] = []  # removed with this object
+
+    @property
+    def provider(self) -> str:
+        """By its full name."""
+        return self._provider
 
     def accepts(self, model: LoadedModel) -> bool:  # noqa: ARG002
         return True
 
     def convert(self, model: LoadedModel, shapes: Mapping[str, tuple[int, ...]]) -> float | None:
-        _refuse_precision(self._options)
+        _refuse_options(self._options)
         if self._file_of(model) is not None:
             return None  # for another batch size: what is exported leaves the batch open
         if model.onnx_path is not None:
-            if self._half:
-                half_copy(model)  # says why it cannot be
-            self._converted = weakref.ref(model), OnnxFile(model.onnx_path, {})
+            self._converted = weakref.ref(model), self._given(model, model.onnx_path)
             return None
         with Stopwatch() as watch:
-            file, made_now = self._export(model, shapes)
+            if self._options.precision == "bfloat16":
+                # What mostly ends here; only the few models that pass are worth an export in bfloat16.
+                self._refuse_operators(model.name, self._export(model, shapes, "float32")[0].path)
+            file, made_now = self._export(model, shapes, self._options.precision)
         self._converted = weakref.ref(model), file
         if not made_now:
             return None
         model.has_run = True  # the exporter calls it
         return watch.ns / 1e9
 
-    def _export(self, model: LoadedModel, shapes: Mapping[str, tuple[int, ...]]) -> tuple[OnnxFile, bool]:
-        if model.source == "factory":
+    def _given(self, model: LoadedModel, path: Path) -> OnnxFile:
+        """A file of the user's, whose numbers are what they are."""
+        short, types = short_type(self._options.precision), float_types(path)
+        if short is not None and short not in types:
+            half_copy(model, short)  # says why it cannot be
+        if "bfloat16" in types:
+            self._refuse_operators(model.name, path)
+        return OnnxFile(path, {"float_types": ", ".join(sorted(types))}, types)
+
+    def _refuse_operators(self, name: str, path: Path) -> None:
+        """Raises BackendError where the provider lacks bfloat16 kernels; on a GPU, loading the model tells that."""
+        if self._options.gpu_index is not None:
+            return
+        lacking = operators_without_bfloat16(path, self._provider)
+        if lacking:
+            named = ", ".join(f"{op_type} ({count})" for op_type, count in lacking.most_common())
+            raise BackendError(
+                f"{self._provider} of ONNX Runtime has no bfloat16 kernels for these operators of {name}: {named}; use "
+                "--backend torch, or a model in float32"
+            )
+
+    def _export(
+        self, model: LoadedModel, shapes: Mapping[str, tuple[int, ...]], precision: str
+    ) -> tuple[OnnxFile, bool]:
+        short = short_type(precision)
+        types = frozenset({short or "float32"})
+        if model.source == "factory" or short == "bfloat16":
             # Nothing tells whether any of the Python behind a factory has changed, so its export is not kept.
             from pyperf_infer.convert.export import export_to_onnx
 
             folder = tempfile.TemporaryDirectory(prefix="pyperf-infer-")
             self._folders.append(folder)
-            whole = half_copy(model) if self._half else model
+            whole = model if short is None else half_copy(model, short)
             made = export_to_onnx(whole, Path(folder.name) / "model.onnx", opset=self._options.opset, shapes=shapes)
-            return OnnxFile(made.path, {"opset": made.opset, "export_cached": False}), True
+            return OnnxFile(made.path, {"opset": made.opset, "export_cached": False}, types), True
         from pyperf_infer.convert.cache import cached_export
 
-        export = cached_export(model, opset=self._options.opset, shapes=shapes, half=self._half)
-        return OnnxFile(export.path, {"opset": export.opset, "export_cached": export.hit}), not export.hit
+        export = cached_export(model, opset=self._options.opset, shapes=shapes, half=short is not None)
+        return OnnxFile(export.path, {"opset": export.opset, "export_cached": export.hit}, types), not export.hit
 
     def _file_of(self, model: LoadedModel) -> OnnxFile | None:
         if self._converted is None or self._converted[0]() is not model:
             return None
         return self._converted[1]
 
-    def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> PreparedSession:
+    def file_of(self, model: LoadedModel) -> OnnxFile:
+        """What `prepare` loads. Raises InputError before `convert`."""
         file = self._file_of(model)
         if file is None:
             raise InputError(f"{model.name} has not been converted to ONNX")
+        return file
+
+    def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> PreparedSession:
+        file = self.file_of(model)
         try:
             return PreparedSession(self.name, file, self._provider, self._options, inputs, cuda_graph=self.cuda_graph)
         except InputError as error:
@@ -91,16 +127,18 @@ class OnnxRuntimeCudaGraph(OnnxRuntime):
     cuda_graph = True
 
 
-def _refuse_precision(options: BackendOptions) -> None:
+def _refuse_options(options: BackendOptions) -> None:
     if options.autocast:
         raise UsageError(
             "--autocast is PyTorch's, which chooses a type for every operator as it runs; an ONNX graph has its types "
             "in it. --precision float16 without it converts the whole model for ONNX Runtime"
         )
-    if options.precision == "bfloat16":
+    if options.precision == "tf32" and options.gpu_index is None:
+        raise UsageError("--precision tf32 is a mode of NVIDIA's matrix units; it takes --device cuda")
+    if options.precision == "bfloat16" and options.gpu_index is not None:
         raise UsageError(
-            "--precision bfloat16 is not for ONNX Runtime: its CUDA provider has bfloat16 kernels for some operators "
-            "only, and the others would run on the CPU. Use --backend torch, or --precision float16"
+            "--precision bfloat16 is not for ONNX Runtime on a GPU: its CUDA provider has bfloat16 kernels for some "
+            "operators only, and the others would run on the CPU. Use --backend torch, or --precision float16"
         )
 
 

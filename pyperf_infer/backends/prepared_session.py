@@ -6,10 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pyperf_infer.backends.assignment import Assignment, assignment_of, check_assignment
 from pyperf_infer.backends.base import Array, BackendOptions, Facts
+from pyperf_infer.backends.casts import casts_of
 from pyperf_infer.backends.replay_check import check_replay, other_values
 from pyperf_infer.backends.session import open_session
 from pyperf_infer.errors import InputError
@@ -21,15 +24,18 @@ if TYPE_CHECKING:
     from pyperf_infer.ort_session import OnnxSession
     from pyperf_infer.results.schema import Setting
 
-_FLOATS = ("float16", "float32", "float64")
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 class OnnxFile:
-    """What is loaded, and what is known of how it was made."""
+    """What is loaded, and what is known of how it was made. `types`: numpy's names of the floating ones in it."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Setting]) -> None:
+    def __init__(
+        self, path: Path, settings: Mapping[str, Setting], types: frozenset[str] = frozenset({"float32"})
+    ) -> None:
         self.path = path
         self.settings = settings
+        self.types = types
 
 
 class PreparedSession:
@@ -60,10 +66,14 @@ class PreparedSession:
             "allow_cpu_fallback": options.allow_cpu_fallback,
             "shape_nodes_on_cpu": shape_nodes,
             "outputs_made_anew": ", ".join(session.unbound_outputs) or None,
+            "channels_last": "not applicable: the layout is ONNX Runtime's own" if options.channels_last else False,
             **file.settings,
             **{f"session:{key}": value for key, value in options.session_options.items()},
             **{f"provider:{key}": value for key, value in options.provider_options.items()},
         }
+        if "float16" in file.types and session.stream is None:
+            casts = casts_of(session, file.path, options, provider, _cast(inputs, session))
+            settings["casts"] = None if casts is None else str(casts)
         if session.stream is not None:
             settings |= _gpu_settings(session, options, provider, assignment, cuda_graph=cuda_graph)
         if plain is not None:
@@ -122,14 +132,23 @@ def _outputs_without_graph(
 
 
 def _cast(inputs: Mapping[str, Array], session: OnnxSession) -> dict[str, Array]:
-    """The inputs with floats in the types that the session takes: those of a float16 export are drawn in float32."""
+    """The inputs with floats in the types that the session takes: for every export they are drawn in float32."""
     wanted = {info.name: info.dtype for info in session.inputs}
     return {
-        name: array.astype(wanted[name])
+        name: array.astype(_dtype_named(wanted[name]))
         if array.dtype.name in _FLOATS and wanted.get(name) in _FLOATS and wanted[name] != array.dtype.name
         else array
         for name, array in inputs.items()
     }
+
+
+def _dtype_named(name: str) -> np.dtype[Any]:
+    if name == "bfloat16":
+        import ml_dtypes  # comes with onnx
+
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
+    return np.dtype(name)
 
 
 def _gpu_settings(
@@ -144,6 +163,5 @@ def _gpu_settings(
         "cudnn_conv_algo_search": effective.get("cudnn_conv_algo_search"),
         "memcpy_nodes": assignment.memcpy_nodes,
         "host_outputs": ", ".join(session.host_outputs) or None,
-        "channels_last": "not applicable: the layout is ONNX Runtime's own" if options.channels_last else False,
         **{f"provider:{key}": value for key, value in effective.items()},
     }

@@ -13,18 +13,22 @@ if TYPE_CHECKING:
 
 _CLASSES = {
     "torch": "pyperf_infer.backends.torch_eager:TorchEager",
+    "torch-compile": "pyperf_infer.backends.torch_compile:TorchCompile",
+    "torch-aoti": "pyperf_infer.backends.torch_aoti:TorchAoti",
     "torch-cudagraph": "pyperf_infer.backends.torch_cudagraph:TorchCudaGraph",
     "onnxruntime": "pyperf_infer.backends.onnxruntime:OnnxRuntime",
     "onnxruntime-cudagraph": "pyperf_infer.backends.onnxruntime:OnnxRuntimeCudaGraph",
 }
+_PLAIN = ("torch", "onnxruntime")
 _GRAPHS = ("torch-cudagraph", "onnxruntime-cudagraph")  # CUDA's, so on a GPU alone
 NAMES = tuple(_CLASSES)
 
 
 def names_for(device: str, everything: bool) -> tuple[str, ...]:
     """The backends to run where none was named: the plain ones, or with `everything` all that the device can run."""
-    with_graphs = everything and device != "cpu"
-    return tuple(name for name in NAMES if with_graphs or name not in _GRAPHS)
+    if not everything:
+        return _PLAIN
+    return tuple(name for name in NAMES if device != "cpu" or name not in _GRAPHS)
 
 
 def make_backend(name: str, options: BackendOptions) -> Backend:

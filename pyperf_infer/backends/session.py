@@ -20,6 +20,7 @@ def open_session(
     *,
     library: Path | None = None,
     profile_prefix: str | None = None,
+    optimized_path: str | None = None,
     cuda_graph: bool = False,
 ) -> OnnxSession:
     """Loads `model`, on a GPU on a stream of its own. Raises as OnnxSession."""
@@ -35,6 +36,7 @@ def open_session(
         session_options=options.session_options,
         library=library,
         profile_prefix=profile_prefix,
+        optimized_path=optimized_path,
         device=options.gpu_index,
         cuda_graph=cuda_graph,
         use_tf32=options.precision == "tf32",

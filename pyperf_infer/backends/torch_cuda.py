@@ -24,6 +24,7 @@ from pyperf_infer.timing.stopwatch import Stopwatch
 from pyperf_infer.units import format_bytes
 
 if TYPE_CHECKING:
+    from pyperf_infer.backends.torch_compile import Compilation
     from pyperf_infer.models.spec import LoadedModel
 
 EAGER_LOOP = "native, Python callable"
@@ -37,16 +38,18 @@ _ran_on: dict[int, weakref.ref[LoadedModel]] = {}  # by the GPU's index, the mod
 
 def prepare_on_gpu(
     backend: str, model: LoadedModel, module: torch.nn.Module, inputs: Mapping[str, Array], gpu: TorchGpu,
-    options: BackendOptions,
+    options: BackendOptions, compilation: Compilation | None = None,
 ) -> PreparedTorchCuda:  # fmt: skip
     """A copy of the module on the GPU, run a few times. What it took is given back where that fails.
+
+    With a `compilation`, what that makes of the copy is called in its place.
 
     Raises:
         InputError: the module cannot be copied. OutOfMemoryError: it does not fit. MeasurementError: it fails, or does
             not end in time.
     """
     try:
-        return PreparedTorchCuda(backend, model, module, inputs, gpu, options)
+        return PreparedTorchCuda(backend, model, module, inputs, gpu, options, compilation)
     except Exception as error:
         release_memory(error, gpu=gpu)
         raise
@@ -56,12 +59,12 @@ class Lane:
     """One stream, with inputs of its own that binding copies into, and the module's call on them."""
 
     def __init__(
-        self, number: int, module: torch.nn.Module, inputs: Sequence[torch.Tensor], gpu: TorchGpu,
+        self, number: int, module: Callable[..., object], inputs: Sequence[torch.Tensor], gpu: TorchGpu,
         options: BackendOptions,
     ) -> None:  # fmt: skip
         self._gpu = gpu
         self.stream = lane_stream(gpu.index, number)
-        self.inputs = tuple(_place_for(tensor, gpu, options) for tensor in inputs)
+        self.inputs = tuple(place_for(tensor, gpu, options) for tensor in inputs)
         # A partial object calls the module from C: the only Python in the window is the module's own.
         self.call = functools.partial(module, *self.inputs)
         self.host_inputs: tuple[torch.Tensor, ...] = ()
@@ -120,13 +123,16 @@ class PreparedTorchCuda:
 
     def __init__(
         self, backend: str, model: LoadedModel, module: torch.nn.Module, inputs: Mapping[str, Array], gpu: TorchGpu,
-        options: BackendOptions,
+        options: BackendOptions, compilation: Compilation | None = None,
     ) -> None:  # fmt: skip
         self.model, self.gpu, self.options = model, gpu, options
-        self.module = _copy_to(gpu, module, model.name, options)
+        self.module = copy_to(gpu, module, model.name, options)
+        called = self.module if compilation is None else compilation.of(self.module)
         with explained(model.name), self.running():
             tensors = self._tensors(inputs)
-            self.lanes = tuple(Lane(number, self.module, tensors, gpu, options) for number in range(options.streams))
+            self.lanes = tuple(Lane(number, called, tensors, gpu, options) for number in range(options.streams))
+            if compilation is not None:
+                compilation.first_call(self.lanes[0].run)
             with Stopwatch() as first:
                 result = self.lanes[0].run()
             for lane in self.lanes:
@@ -218,14 +224,15 @@ def pinned_like(tensor: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(tensor, device="cpu", pin_memory=True)
 
 
-def _place_for(tensor: torch.Tensor, gpu: TorchGpu, options: BackendOptions) -> torch.Tensor:
+def place_for(tensor: torch.Tensor, gpu: TorchGpu, options: BackendOptions) -> torch.Tensor:
+    """Memory on the GPU for an input, in the precision and layout asked for. Nothing is copied yet."""
     dtype = weights_dtype(options) if tensor.is_floating_point() else None
     is_image = options.channels_last and tensor.dim() == 4
     layout = torch.channels_last if is_image else torch.contiguous_format
     return torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=gpu.device, memory_format=layout)
 
 
-def _copy_to(gpu: TorchGpu, module: torch.nn.Module, name: str, options: BackendOptions) -> torch.nn.Module:
+def copy_to(gpu: TorchGpu, module: torch.nn.Module, name: str, options: BackendOptions) -> torch.nn.Module:
     """The module itself stays on the CPU: other backends export it."""
     with explained(f"{name}, copying its module (copy.deepcopy)"):
         copied = copy.deepcopy(module)

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from pyperf_infer import _core
 from pyperf_infer.backends.base import Array, BackendOptions, Facts, PreparedBackend
-from pyperf_infer.backends.torch_common import array_of, explained, tensor_of
+from pyperf_infer.backends.torch_common import array_of, explained
+from pyperf_infer.backends.torch_cpu import check_cpu_precision, cpu_autocast, cpu_module, cpu_settings, cpu_tensor
 from pyperf_infer.convert.outputs import named_outputs
 from pyperf_infer.errors import InputError
 from pyperf_infer.timing.stopwatch import Stopwatch
@@ -25,7 +26,9 @@ class TorchEager:
     """Backend `torch`.
 
     Raises:
-        BackendError: the GPU that the options name is not there, or PyTorch cannot use it.
+        BackendError: the GPU that the options name is not there, or PyTorch cannot use it; on the CPU a precision that
+            it has no instructions for.
+        UsageError: options that contradict each other.
     """
 
     name: ClassVar[str] = "torch"
@@ -34,7 +37,9 @@ class TorchEager:
         self._options = options
         torch.set_num_threads(options.threads)
         index = options.gpu_index
-        if index is not None:
+        if index is None:
+            check_cpu_precision(options)
+        else:
             from pyperf_infer.backends.torch_device import open_torch_gpu
 
             self._gpu = open_torch_gpu(index, options)
@@ -48,7 +53,7 @@ class TorchEager:
     def prepare(self, model: LoadedModel, inputs: Mapping[str, Array]) -> PreparedBackend:
         module = self._module_of(model)
         if self._options.gpu_index is None:
-            return PreparedTorch(model, module, inputs)
+            return PreparedTorch(model, cpu_module(module, self._options, model.name), inputs, self._options)
         from pyperf_infer.backends.torch_cuda import prepare_on_gpu
 
         return prepare_on_gpu(self.name, model, module, inputs, self._gpu, self._options)
@@ -61,20 +66,25 @@ class TorchEager:
 
 
 class PreparedTorch:
-    """A module with its input tensors, on the CPU."""
+    """A module with its input tensors, on the CPU: `module` is in the options' precision and layout already."""
 
-    def __init__(self, model: LoadedModel, module: torch.nn.Module, inputs: Mapping[str, Array]) -> None:
+    def __init__(
+        self, model: LoadedModel, module: Callable[..., object], inputs: Mapping[str, Array], options: BackendOptions
+    ) -> None:
         self._name = model.name
         self._module = module
+        self._options = options
         self._specs = model.inputs
         self.bind(inputs)
-        with Stopwatch() as first:
-            self._run()
+        with explained(self._name), self.measuring():
+            with Stopwatch() as first:
+                self._call()
+            settings = cpu_settings(options)
         self.facts = Facts(
             backend=TorchEager.name,
             provider=None,
             loop="native, Python callable",
-            settings=_effective_settings(),
+            settings=settings,
             load_s=None,
             first_inference_ms=first.ns / 1e6,
             first_inference_warm=model.has_run,
@@ -88,28 +98,23 @@ class PreparedTorch:
 
     def bind(self, inputs: Mapping[str, Array]) -> None:
         # A partial object calls the module from C: the only Python in the window is the module's own.
-        self._call = functools.partial(self._module, *(tensor_of(inputs[spec.name]) for spec in self._specs))
+        self._call = functools.partial(
+            self._module, *(cpu_tensor(inputs[spec.name], self._options) for spec in self._specs)
+        )
 
     def outputs(self) -> dict[str, Array]:
-        return {name: array_of(tensor) for name, tensor in named_outputs(self._run())}
+        with explained(self._name), self.measuring():
+            return {name: array_of(tensor) for name, tensor in named_outputs(self._call())}
 
-    def measuring(self) -> AbstractContextManager[object]:
-        return torch.inference_mode()
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[None]:
+        with torch.inference_mode(), cpu_autocast(self._options):
+            yield
 
     def close(self) -> None:
-        self._call = functools.partial(self._module)
-
-    def _run(self) -> object:
-        with explained(self._name), torch.inference_mode():
-            return self._call()
+        self._module = _closed
+        self._call = functools.partial(_closed)
 
 
-def _effective_settings() -> dict[str, str | int | float | bool | None]:
-    return {
-        "torch_num_threads": torch.get_num_threads(),
-        "inference_mode": True,
-        "onednn": bool(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled),  # type: ignore[no-untyped-call]
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-    }
+def _closed(*_inputs: object) -> object:
+    raise InputError("this module is closed")

@@ -27,7 +27,17 @@ def model_options(command: Any) -> Any:
             "--backend",
             "backends",
             multiple=True,
-            type=click.Choice(["torch", "torch-cudagraph", "onnxruntime", "onnxruntime-cudagraph", "all"]),
+            type=click.Choice(
+                [
+                    "torch",
+                    "torch-compile",
+                    "torch-aoti",
+                    "torch-cudagraph",
+                    "onnxruntime",
+                    "onnxruntime-cudagraph",
+                    "all",
+                ]
+            ),
             help="Repeatable. The cudagraph ones take --device cuda. [default: torch and onnxruntime]",
         ),
         click.option(
@@ -51,7 +61,7 @@ def model_options(command: Any) -> Any:
             type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
             default="float32",
             show_default=True,
-            help="float32 means it: TF32 is off. The others take --device cuda.",
+            help="float32 means it: TF32 is off. tf32 takes --device cuda, and the others a CPU made for them.",
         ),
         click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda[:N]", help="Where models run."),
         click.option(
@@ -129,7 +139,7 @@ def measuring_options(command: Any) -> Any:
 
 
 def runtime_options(command: Any) -> Any:
-    """Threads and what ONNX Runtime is given."""
+    """Threads, and what ONNX Runtime and PyTorch are given."""
     options = (
         click.option("--threads", type=click.IntRange(1, 4096), help="Of each backend. [default: physical cores]"),
         click.option(
@@ -163,6 +173,17 @@ def runtime_options(command: Any) -> Any:
         ),
         click.option("--opset", type=click.IntRange(7, 99), help="Of the ONNX export. [default: the exporter's]"),
         click.option("--allow-cpu-fallback", is_flag=True, help="Time it although nodes fall off the asked provider."),
+        click.option(
+            "--autocast", is_flag=True, help="Keep float32 weights and let torch choose where --precision holds."
+        ),
+        click.option("--channels-last", is_flag=True, help="Give torch its images in that memory format."),
+        click.option(
+            "--compile-mode",
+            type=click.Choice(["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]),
+            default="default",
+            show_default=True,
+            help="Of torch.compile, in backend torch-compile.",
+        ),
     )
     return apply_options(options, command)
 
@@ -179,10 +200,6 @@ def gpu_options(command: Any) -> Any:
         click.option(
             "--allow-eager-fallback", is_flag=True, help="Time a model eagerly where its capture in a graph fails."
         ),
-        click.option(
-            "--autocast", is_flag=True, help="Keep float32 weights and let torch choose where --precision holds."
-        ),
-        click.option("--channels-last", is_flag=True, help="Give torch its images in that memory format."),
         click.option(
             "--conv-search",
             type=click.Choice(["exhaustive", "heuristic"]),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pyperf_infer.measure.plan import RunPlan
 
 _DEFAULT_MAX_DURATION_S = 20.0
+_WITHOUT_GRAPHS = {"torch-compile", "torch-aoti"}  # of which there is no "-cudagraph" backend
 _MOST_SAMPLES = 10_000_000  # what the loop has room for
 
 
@@ -35,13 +36,20 @@ def refuse_contradictions(asked: dict[str, Any]) -> None:
 
     if asked["weights"] is not None and len(asked["models"]) > 1:
         raise UsageError("--weights is for one model, and several are named")
+    if asked["compile_mode"] != "default" and not {"torch-compile", "all"} & set(asked["backends"]):
+        raise UsageError(f"--compile-mode {asked['compile_mode']} takes --backend torch-compile, which uses it")
+    if asked["cuda_graph"] and (without := sorted(_WITHOUT_GRAPHS & set(asked["backends"]))):
+        raise UsageError(
+            f"--cuda-graph has no form for {' and '.join(without)}; --compile-mode reduce-overhead puts torch-compile "
+            "into CUDA graphs"
+        )
     if asked["device"] == "mps":
         raise BackendError("--device mps is not in this version, which measures on cpu and cuda")
+    if asked["autocast"] and asked["precision"] not in ("float16", "bfloat16"):
+        raise UsageError("--autocast takes --precision float16 or bfloat16, which it computes in where torch allows")
     if parse_device(asked["device"]) is None:
         _refuse_gpu_flags(asked)
         return
-    if asked["autocast"] and asked["precision"] not in ("float16", "bfloat16"):
-        raise UsageError("--autocast takes --precision float16 or bfloat16, which it computes in where torch allows")
     if asked["streams"] > 1 and asked["mode"] != "throughput":
         raise UsageError("--streams takes --mode throughput; a latency is that of one request at a time")
     if asked["provider"] is not None and asked["provider"].lower().removesuffix("executionprovider") == "cpu":
@@ -52,8 +60,6 @@ def _refuse_gpu_flags(asked: dict[str, Any]) -> None:
     on_a_gpu = {
         "--cuda-graph": asked["cuda_graph"],
         "--allow-eager-fallback": asked["allow_eager_fallback"],
-        "--autocast": asked["autocast"],
-        "--channels-last": asked["channels_last"],
         f"--conv-search {asked['conv_search']}": asked["conv_search"] != "exhaustive",
         "--streams": asked["streams"] > 1,
         "--include-transfers": asked["include_transfers"],
@@ -61,7 +67,7 @@ def _refuse_gpu_flags(asked: dict[str, Any]) -> None:
         "--no-gate": not asked["gate"],
         "--profile-range": asked["profile_range"],
         "--no-poll-gpu": not asked["poll_gpu"],
-        f"--precision {asked['precision']}": asked["precision"] != "float32",
+        "--precision tf32": asked["precision"] == "tf32",
         **{f"--backend {name}": name.endswith("-cudagraph") for name in asked["backends"]},
     }
     given = [flag for flag, is_given in on_a_gpu.items() if is_given]
@@ -80,7 +86,8 @@ def _backends(asked: dict[str, Any]) -> tuple[str, ...]:
         return ()
     names = names or names_for(asked["device"], everything=False)
     if asked["cuda_graph"]:
-        names = (name if name.endswith("-cudagraph") else f"{name}-cudagraph" for name in names)
+        plain = (name for name in names if name not in _WITHOUT_GRAPHS)
+        names = (name if name.endswith("-cudagraph") else f"{name}-cudagraph" for name in plain)
     return tuple(dict.fromkeys(names))
 
 
@@ -138,6 +145,7 @@ def plan_of(asked: dict[str, Any]) -> RunPlan:
             wait="spin" if asked["spin_wait"] else "block",
             gate=asked["gate"] and not asked["profile_range"],
             allow_eager_fallback=asked["allow_eager_fallback"],
+            compile_mode=asked["compile_mode"],
         ),
         batch_sizes=tuple(dict.fromkeys(asked["batch_sizes"])) or (None,),
         shapes=parse_shapes(asked["shapes"]),

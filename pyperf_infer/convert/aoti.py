@@ -74,7 +74,8 @@ def inductor_options(compiler: str, threads: int) -> dict[str, Any]:
     return {
         "cpp.cxx": (compiler,),
         "cpp.threads": threads,
-        "cpp.dynamic_threads": threads > 1,
+        # Left open, every kernel, however small, would begin with a parallel region, which costs microseconds each.
+        "cpp.dynamic_threads": False,
         # In this process: a pool of others, which are slow to start, would still be there when something is timed.
         "compile_threads": 1,
         # These are kept outside of the fresh folder, where a compile that was killed may have left half of one.
@@ -122,7 +123,7 @@ def _compile(program: ExportedProgram, path: Path, scratch: Path, options: Mappi
     if failure is not None:
         raise failure
     settings: dict[str, Setting] = {
-        "compiled_threads": "open" if options["cpp.dynamic_threads"] else options["cpp.threads"],
+        "compiled_threads": options["cpp.threads"],
         "compiled_isa": "none" if instructions == "INVALID_VEC_ISA" else instructions,
         "compiler": cxx.version(),
         "freezing": freezing,

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from pyperf_infer.convert.parity import compare_outputs
 from pyperf_infer.errors import OutOfMemoryError
+from pyperf_infer.measure.eager import Eager, eager_outputs
 from pyperf_infer.measure.entry import Case, Memory
 from pyperf_infer.measure.gpu import DeviceMemory, GpuSide
 from pyperf_infer.models.inputs import make_inputs
@@ -29,6 +30,19 @@ if TYPE_CHECKING:
     from pyperf_infer.timing.samples import Samples
 
 REFERENCE = "torch"  # what parity is measured against, where it takes part
+# What compilers made of the module, checked against the module itself also where that takes no part.
+_ALWAYS_CHECKED = ("torch-compile", "torch-aoti")
+
+
+class HasOutputs(Protocol):
+    """Outputs on two inputs, and whose they are."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def outputs_a(self) -> Mapping[str, Array]: ...
+    @property
+    def outputs_b(self) -> Mapping[str, Array]: ...
 
 
 @dataclass(kw_only=True)
@@ -42,6 +56,7 @@ class Contestant:
     export_s: float | None
     outputs_a: dict[str, Array]
     outputs_b: dict[str, Array]
+    eager: Callable[[], Eager] | None = None  # where the outputs are to be checked against an eager call in any case
     device_memory: DeviceMemory | None = None
     parity: Parity | None = None
     samples: Samples | None = None
@@ -113,6 +128,7 @@ def prepare(case: Case, backend: Backend, loaded: Loaded, around: Surroundings) 
         export_s=export_s,
         outputs_a=outputs_a,
         outputs_b=outputs_b,
+        eager=(lambda: eager_outputs(case, plan)) if backend.name in _ALWAYS_CHECKED else None,
         device_memory=device_memory,
     )
 
@@ -135,17 +151,34 @@ def reference_of(contestants: Sequence[Contestant]) -> Contestant | None:
 def compare_all_outputs(
     contestants: Sequence[Contestant], around: Surroundings, reference: Contestant | None = None
 ) -> None:
-    """Fills in `parity`: each against the reference, which may be closed; without one against `reference_of`."""
-    against = reference or reference_of(contestants)
+    """Fills in `parity`: each against the reference, which may be closed; without one against `reference_of`.
+
+    Where that is not PyTorch, and a compiler's work on the module is among them, the module is called for it.
+    """
+    against: HasOutputs | None = reference or reference_of(contestants)
     if against is None:
         return
+    eager = next((one.eager for one in contestants if one.eager is not None), None)
+    if against.name != REFERENCE and eager is not None:
+        with around.phases.timed("call the module for its outputs"):
+            against = eager()
     with around.phases.timed("compare outputs"):
         for one in contestants:
             alone = one is against
             one.parity = _not_finite(one, around.plan) if alone else _parity(against, one, around.plan)
 
 
-def _parity(reference: Contestant, other: Contestant, plan: RunPlan) -> Parity:
+def _parity(reference: HasOutputs, other: Contestant, plan: RunPlan) -> Parity:
+    if isinstance(reference, Eager) and reference.failed is not None:
+        return _not_finite(other, plan) or Parity(
+            status="not checked",
+            reference=reference.name,
+            other=other.name,
+            outputs=[],
+            rtol=plan.rtol,
+            atol=plan.atol,
+            reason=reference.failed,
+        )
     return compare_outputs(
         list(reference.outputs_a.values()),
         list(reference.outputs_b.values()),

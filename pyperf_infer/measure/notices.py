@@ -23,7 +23,17 @@ def notices_of(result: Result, one: Contestant, around: Surroundings) -> list[No
     notices = advise(ResultFacts.of(result), around.environment, result.activity, plan.flags)
     if side is not None:
         notices += advise_gpu(result.gpu_activity, side.described, plan.flags, gpus=side.count)
-    return [*notices, *_asynchrony(result, plan), *_no_graph(one), *_log(one), *_threads(result, plan)]
+    compiled = [*_nothing_compiled(result), *_recompiled(result), *_rebuilt(result)]
+    numbers = [*_casts(result), *_other_types(result)]
+    return [
+        *notices,
+        *_asynchrony(result, plan),
+        *_no_graph(one),
+        *compiled,
+        *numbers,
+        *_log(one),
+        *_threads(result, plan),
+    ]
 
 
 def not_together(case: Case) -> Notice:
@@ -67,6 +77,66 @@ def _no_graph(one: Contestant) -> Iterator[Notice]:
             code="eager_fallback",
             message=f"{one.name} was timed eagerly, as the capture of its graph {first_line(why)}",
             remedy="Leave --allow-eager-fallback away to make this an error, or use --backend torch.",
+        )
+
+
+def _nothing_compiled(result: Result) -> Iterator[Notice]:
+    method = result.method
+    if method.settings.get("graphs") == 0:
+        yield Notice(
+            code="nothing_compiled",
+            message=f"torch.compile made no graph of the model: {method.backend} ran it eagerly.",
+            remedy="See the graph breaks for what stood in its way, and whether TORCH_COMPILE_DISABLE, "
+            "TORCHDYNAMO_DISABLE or TORCHDYNAMO_SUPPRESS_ERRORS is set.",
+        )
+
+
+def _recompiled(result: Result) -> Iterator[Notice]:
+    settings, backend = result.method.settings, result.method.backend
+    times, why = settings.get("recompiled"), settings.get("recompiled_because")
+    if isinstance(times, int) and times > 0:
+        yield Notice(
+            code="recompiled",
+            message=f"torch.compile compiled {times} time{'s' * (times != 1)} more while {backend} was warmed up and "
+            "timed: samples hold compiling, or eager calls after it gave up."
+            + (f" What no longer held: {why}." if why else ""),
+            remedy="Take out of the model what it changes of itself from call to call, or keep it in a tensor.",
+        )
+
+
+def _rebuilt(result: Result) -> Iterator[Notice]:
+    why = result.method.settings.get("package_rebuilt")
+    if isinstance(why, str):
+        yield Notice(
+            code="package_rebuilt",
+            message=f"The compiled package of {result.subject.model} was compiled again: {first_line(why)}.",
+            remedy="Nothing is to be done; where it comes up again and again, look at the disk.",
+        )
+
+
+def _casts(result: Result) -> Iterator[Notice]:
+    casts = result.method.settings.get("casts")
+    if isinstance(casts, str):
+        yield Notice(
+            code="casts_inserted",
+            message=f"{result.method.provider or result.method.backend} computes little or nothing in float16: "
+            f"{casts}.",
+            remedy="Its weights are float32 in memory as well. Use --precision float32, which spares the Casts, or "
+            "--backend torch.",
+        )
+
+
+def _other_types(result: Result) -> Iterator[Notice]:
+    types, precision = result.method.settings.get("float_types"), result.subject.precision
+    wanted = precision if precision in ("float16", "bfloat16") else "float32"
+    if isinstance(types, str) and types and wanted not in types.split(", "):
+        yield Notice(
+            code="other_precision",
+            message=f"{result.subject.model} holds {types} numbers, which an ONNX file keeps whatever --precision "
+            f"says; this row's precision, {precision}, is what was asked for.",
+            remedy=f"Give --precision {types}."
+            if types in ("float16", "bfloat16")
+            else "Read the row as one of the file's own types.",
         )
 
 

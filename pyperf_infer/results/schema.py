@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from pyperf_infer.results import gpu_schema
+from pyperf_infer.results import gpu_schema, overhead_schema, profile_schema
 from pyperf_infer.results.fields import (
     AboveZero,
     Count,
@@ -39,6 +39,13 @@ GpuActivity = gpu_schema.GpuActivity
 GpuMethod = gpu_schema.GpuMethod
 GpuProcess = gpu_schema.GpuProcess
 Integrity = gpu_schema.Integrity
+Overhead = overhead_schema.Overhead
+OverheadPath = overhead_schema.OverheadPath
+Perturbation = profile_schema.Perturbation
+Profile = profile_schema.Profile
+ProfileFile = profile_schema.ProfileFile
+ProfileRow = profile_schema.ProfileRow
+ProfileTable = profile_schema.ProfileTable
 
 
 def utc_now() -> UtcTime:
@@ -235,6 +242,9 @@ class Summary(Struct, kw_only=True):
     first_inference_ms: NonNegative | None = None
     first_inference_warm: bool = False  # the model had run before, while it was loaded
     export_s: NonNegative | None = None
+    compile_s: NonNegative | None = None  # None where nothing was compiled, or an earlier run had
+    graph_breaks: Count | None = None  # None where the backend does not trace
+    graph_break_reasons: list[str] = []
     peak_memory_bytes: Count | None = None
     memory_increase_bytes: int | None = None
     memory_method: str | None = None
@@ -382,6 +392,8 @@ class Document(Struct, kw_only=True):
     environment: Environment
     results: list[Result]
     comparisons: list[Comparison] = []
+    overheads: list[Overhead] = []
+    profiles: list[Profile] = []
     warnings: list[Warning] = []
     phases: list[Phase] = []
     schema_version: Positive = SCHEMA_VERSION

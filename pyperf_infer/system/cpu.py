@@ -55,6 +55,14 @@ def model_name(root: Path) -> str | None:
     return None
 
 
+def features(root: Path) -> frozenset[str]:
+    """Sets of instructions by the kernel's names, as x86's "flags" and Arm's "Features" list them; empty where it does
+    not tell.
+    """
+    fields = read_fields(root / "proc/cpuinfo")
+    return frozenset((fields.get("flags") or fields.get("Features") or "").split())
+
+
 def logical_cores(root: Path) -> int:
     """CPUs that are online, usable by this process or not."""
     return len(parse_cpu_list(read_text(root / _CPUS / "online"))) or os.cpu_count() or 1

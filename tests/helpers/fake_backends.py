@@ -40,6 +40,7 @@ class Prepared:
             first_inference_ms=1.0,
             log=backend.log,
             threads=backend.threads,
+            **backend.facts,
         )
         self._backend = backend
         self._inputs = dict(inputs)
@@ -80,9 +81,10 @@ class FakeBackend:
         self.make_target = make_target
         self.prepared = 0
         self.closed = 0
-        self.settings: dict[str, str] = {}
+        self.settings: dict[str, Any] = {}
         self.log: tuple[str, ...] = ()
         self.threads: int | None = None
+        self.facts: dict[str, Any] = {}  # others than these
 
     def accepts(self, model: LoadedModel) -> bool:
         return True

@@ -20,8 +20,8 @@ def test_the_plain_backends_run_where_none_was_named(device: str) -> None:
     assert names_for(device, everything=False) == PLAIN
 
 
-def test_all_means_graphs_too_where_there_is_a_gpu() -> None:
-    assert names_for("cpu", everything=True) == PLAIN
+def test_all_means_what_compilers_make_and_where_there_is_a_gpu_graphs_too() -> None:
+    assert names_for("cpu", everything=True) == ("torch", "torch-compile", "torch-aoti", "onnxruntime")
     assert sorted(names_for("cuda:1", everything=True)) == sorted(NAMES)
     assert {"torch-cudagraph", "onnxruntime-cudagraph"} < set(NAMES)
 
@@ -33,7 +33,7 @@ def test_a_graph_backend_on_the_cpu_is_a_usage_error_that_names_the_way_out(name
 
 
 def test_an_unknown_backend_is_answered_with_all_there_are() -> None:
-    with pytest.raises(UsageError, match="'tensorflow' is unknown; it can be torch, torch-cudagraph, onnxruntime, "):
+    with pytest.raises(UsageError, match="'tensorflow' is unknown; it can be torch, torch-compile, torch-aoti, torch-cuda"):
         make_backend("tensorflow", BackendOptions(threads=1))
 
 
