@@ -87,6 +87,8 @@ class OnnxSession:
         provider: an execution provider of this build, by its full name.
         provider_options, session_options: passed through as they are.
         library: another ONNX Runtime library (1.20 or later) than that of the installed wheel.
+        profile_prefix: where ONNX Runtime's own profile of all runs goes; `end_profiling` tells its name.
+        optimized_path: where the graph is saved as it is after optimisation, if anywhere.
         device: the GPU by its number; that of the stream, else 0.
         stream: anything with ``__cuda_stream__`` (torch.cuda.Stream, `timers.CudaStream`); by default a new one.
         cuda_graph: capture the model in a CUDA graph in the first runs, and replay that. Shapes then stay as they are.
@@ -117,6 +119,7 @@ class OnnxSession:
         session_options: Mapping[str, str] | None = None,
         library: str | os.PathLike[str] | None = None,
         profile_prefix: str | None = None,
+        optimized_path: str | None = None,
         device: int | None = None,
         stream: object | None = None,
         cuda_graph: bool = False,
@@ -151,6 +154,7 @@ class OnnxSession:
         options.provider_options = list((provider_options or {}).items())
         options.config_entries = list(entries.items())
         options.profile_prefix = profile_prefix or ""
+        options.optimized_model_path = optimized_path or ""
         self._environment.take_log()
         self.stream: _core.GpuStream | None = None  # that it runs on; None on the CPU
         self._provider, self._cuda_graph = provider, cuda_graph

@@ -22,6 +22,8 @@ FAILED = 5
 # name: (module, command in it, short help). The help stands here so that listing commands imports none of them.
 _COMMANDS = {
     "run": ("pyperf_infer.cli.run", "run", "Time models on PyTorch and ONNX Runtime."),
+    "profile": ("pyperf_infer.cli.profile", "profile", "Show where an inference goes, layer by layer."),
+    "overhead": ("pyperf_infer.cli.overhead", "overhead", "Show how much of a request is Python."),
     "models": ("pyperf_infer.cli.models", "models", "List the models there are, or describe one."),
 }
 _DEBUG = "--debug"

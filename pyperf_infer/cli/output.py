@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,8 +25,8 @@ Format = Literal["json", "csv", "markdown"]
 Arrays = Sequence[Mapping[str, NDArray[np.int64]] | None]  # of each result, by quantity
 
 
-def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the flags to a command."""
+def results_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --results-file and --results-format to a command."""
     options = (
         click.option(
             "--results-file",
@@ -37,14 +38,53 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["json", "csv", "markdown"]),
             help="Of --results-file (default json); without a file, print this instead of the table.",
         ),
-        click.option(
-            "--export-samples",
-            type=click.Path(path_type=Path),
-            help="Write every sample, in nanoseconds, to this CSV file.",
-        ),
     )
     decorated: Callable[..., Any] = apply_options(options, command)
     return decorated
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds those and --export-samples."""
+    samples = click.option(
+        "--export-samples",
+        type=click.Path(path_type=Path),
+        help="Write every sample, in nanoseconds, to this CSV file.",
+    )
+    return results_options(samples(command))
+
+
+@dataclass(frozen=True)
+class Report:
+    """The functions that write a command's document, as "module:function": reports are imported when they are written.
+
+    `csv` and `markdown` return a text; `terminal` takes a console to print on.
+    """
+
+    csv: str
+    markdown: str
+    terminal: str
+
+    def write(self, form: Literal["csv", "markdown"], document: Document) -> str:
+        text: str = _function(self.csv if form == "csv" else self.markdown)(document)
+        return text
+
+    def show(self, document: Document) -> None:
+        from rich.console import Console
+
+        _function(self.terminal)(document, Console())
+
+
+RUN = Report(
+    csv="pyperf_infer.reports.csv:run_csv",
+    markdown="pyperf_infer.reports.markdown:run_markdown",
+    terminal="pyperf_infer.reports.terminal:render_run",
+)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 @dataclass(frozen=True)
@@ -53,7 +93,8 @@ class Output:
 
     file: Path | None
     format: Format | None
-    samples_file: Path | None
+    samples_file: Path | None = None
+    report: Report = RUN
 
     def check(self) -> None:
         """Tries to write now what will be written later.
@@ -70,23 +111,19 @@ class Output:
             if path is not None:
                 check_writable(path)
 
-    def save(self, document: Document, samples: Arrays) -> list[Path]:
+    def save(self, document: Document, samples: Arrays = ()) -> list[Path]:
         """Writes the files that were asked for. A samples file is left out where there are no samples.
 
         Raises:
             InputError: the disk has become full, or the folder has gone.
         """
-        from pyperf_infer.reports.csv import run_csv
-        from pyperf_infer.reports.markdown import run_markdown
         from pyperf_infer.results.export import export_samples
         from pyperf_infer.results.files import write_document, write_text
 
         written = []
         if self.file is not None:
-            if self.format == "csv":
-                write_text(self.file, run_csv(document))
-            elif self.format == "markdown":
-                write_text(self.file, run_markdown(document))
+            if self.format == "csv" or self.format == "markdown":
+                write_text(self.file, self.report.write(self.format, document))
             else:
                 write_document(document, self.file, samples)
             written.append(self.file)
@@ -99,29 +136,19 @@ class Output:
     def shows_table(self) -> bool:
         return self.file is not None or self.format is None
 
-    def show(self, document: Document, samples: Arrays) -> None:
+    def show(self, document: Document, samples: Arrays = ()) -> None:
         """Prints the table, or the format that was asked for where there is no file to hold it."""
         if self.shows_table:
-            from rich.console import Console
-
-            from pyperf_infer.reports.terminal import render_run
-
-            render_run(document, Console())
-        elif self.format == "csv":
-            from pyperf_infer.reports.csv import run_csv
-
-            sys.stdout.write(run_csv(document))
-        elif self.format == "markdown":
-            from pyperf_infer.reports.markdown import run_markdown
-
-            sys.stdout.write(run_markdown(document))
+            self.report.show(document)
+        elif self.format == "csv" or self.format == "markdown":
+            sys.stdout.write(self.report.write(self.format, document))
         else:
             from pyperf_infer.results.files import document_text
 
             sys.stdout.write(document_text(document, samples))
 
 
-def save_rescue(document: Document, samples: Arrays) -> Path:
+def save_rescue(document: Document, samples: Arrays = ()) -> Path:
     """Saves results that have no other place: of an interrupted run without a results file, or of a disk that filled.
 
     Raises:

@@ -17,19 +17,25 @@ if TYPE_CHECKING:
 def run_markdown(document: Document) -> str:
     """The same table and notes as on the terminal; every name and message is escaped."""
     sections = [
-        *(
-            f"**{markdown(one.text)}**" if one.kind != "plain" else markdown_line(one.text)
-            for one in notes.headline(document)
-        ),
-        _table([*view.key_columns(document), *view.metric_columns(document)]),
-        _list(notes.findings(document)),
-        _titled("Warnings", _list(notes.warnings(document))),
+        *headline_markdown(document),
+        table_markdown([*view.key_columns(document), *view.metric_columns(document)]),
+        bullets(notes.findings(document)),
+        _titled("Warnings", bullets(notes.warnings(document))),
         _titled("How it was measured", _method(document)),
     ]
     return "\n\n".join(one for one in sections if one) + "\n"
 
 
-def _table(columns: Sequence[Column]) -> str:
+def headline_markdown(document: Document) -> list[str]:
+    """Whether all is there, the tool and its libraries, the machine: a paragraph each."""
+    return [
+        f"**{markdown(one.text)}**" if one.kind != "plain" else markdown_line(one.text)
+        for one in notes.headline(document)
+    ]
+
+
+def table_markdown(columns: Sequence[Column]) -> str:
+    """A table; nothing where there are no rows."""
     if not columns or not columns[0].cells:
         return ""
     return "\n".join(_lines(columns))
@@ -46,12 +52,13 @@ def _row(cells: Iterable[str], *, escape: bool = True) -> str:
     return "| " + " | ".join(markdown(one) if escape else one for one in cells) + " |"
 
 
-def _list(listed: Sequence[notes.Note]) -> str:
+def bullets(listed: Sequence[notes.Note]) -> str:
+    """Sentences with their remedies, as a list."""
     return "\n".join(f"- {markdown_line(' '.join(filter(None, [one.text, one.remedy])))}" for one in listed)
 
 
 def _method(document: Document) -> str:
-    table = _table([*view.key_columns(document), *view.method_columns(document)])
+    table = table_markdown([*view.key_columns(document), *view.method_columns(document)])
     lines = "\n".join(f"- {title}: {markdown(text)}" for title, text in notes.method(document))
     return "\n\n".join(one for one in (table, lines) if one)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pyperf_infer.reports import gpu_notes
 from pyperf_infer.reports.gpu_view import launch_bound_withheld
 from pyperf_infer.reports.judged import mode_line
-from pyperf_infer.reports.row_names import name_rows, row_name
+from pyperf_infer.reports.row_names import MAX_LISTED, name_rows, row_name
 from pyperf_infer.reports.view import NOT_CONVERGED
 from pyperf_infer.units import format_duration_ns, format_duration_s, format_percent
 
@@ -58,6 +58,7 @@ def findings(document: Document) -> list[Note]:
         *_impossible(document),
         *_parities(document),
         *_launch_bound(document),
+        *_graph_breaks(document),
         *_undecided(document),
         *_refused(document),
         *_wide(document),
@@ -147,6 +148,24 @@ def _difference(worst: OutputParity, *, name: bool) -> str:
     if worst.largest_difference is not None:
         return f"largest difference{where} {_small(worst.largest_difference)}"
     return f"the difference{where} is not a finite number"
+
+
+def _graph_breaks(document: Document) -> list[Note]:
+    rows: dict[tuple[str, ...], list[Result]] = {}
+    for one in document.results:
+        if one.summary.graph_breaks:
+            rows.setdefault(tuple(one.summary.graph_break_reasons), []).append(one)
+    notes = []
+    for reasons, listed in rows.items():
+        count = listed[0].summary.graph_breaks or 0
+        more = f"; and {count - MAX_LISTED} more" if count > MAX_LISTED else ""
+        places = f"{count} graph break{'s' * (count != 1)}: {'; '.join(reasons[:MAX_LISTED])}{more}"
+        text = _sentence(f"{name_rows(document, listed, always=True)}: {places}")
+        notes.append(Note("unsure", text, _BREAK_LESS))
+    return _remedied_once(notes)
+
+
+_BREAK_LESS = "There torch.compile hands over to Python, and nothing is fused across."
 
 
 def _undecided(document: Document) -> list[Note]:

@@ -62,6 +62,8 @@ def metric_columns(document: Document) -> list[Column]:
         column("load", rows, _load),
         column("first inference", rows, _first_inference),
         column("export", rows, lambda one: number(one.summary.export_s, format_duration_s)),
+        column("compile", rows, lambda one: number(one.summary.compile_s, format_duration_s)),
+        column("graph breaks", rows, _graph_breaks),
         column("call in a batch", rows, lambda one: _nanoseconds(one.summary.batched_ns_per_call)),
     ]
     return without_empty(columns)
@@ -161,9 +163,15 @@ def _load(result: Result) -> Cell:
     if result.summary.session_create_s is None:
         return Cell()
     weights = result.subject.weights
-    # A backend without a provider runs the module itself, and its loading is the module's: weights and all.
-    drawn = result.method.provider is None and weights is not None and weights.source == "random"
+    # A backend that runs the module itself has the module's loading: weights and all.
+    own = result.method.provider is not None or result.method.backend == "torch-aoti"
+    drawn = not own and weights is not None and weights.source == "random"
     return Cell(format_duration_s(result.summary.session_create_s), "(weights drawn)" if drawn else "")
+
+
+def _graph_breaks(result: Result) -> Cell:
+    breaks = result.summary.graph_breaks
+    return Cell() if breaks is None else Cell(str(breaks), tone="unsure" if breaks else "plain")
 
 
 def _first_inference(result: Result) -> Cell:

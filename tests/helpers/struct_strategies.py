@@ -80,6 +80,9 @@ def _agreeing(cls: type[msgspec.Struct], values: dict[str, Any]) -> dict[str, An
         values["missing"] = values["missing"] or "NVML is not there"
     elif cls is schema.Integrity and values["status"] != "ok":
         values["reason"] = values["reason"] or "too fast"
+    elif cls is schema.OverheadPath:
+        values["failed"] = "it broke" if values["p50_us"] is None else None
+        values["share"] = None if values["difference_us"] is None else values["share"] or 0.0
     return values
 
 

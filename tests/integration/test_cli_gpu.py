@@ -24,10 +24,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--precision", "float16"], "--precision float16: only with --device cuda"),
+        (["--precision", "tf32"], "--precision tf32: only with --device cuda"),
         (["--cuda-graph"], "--cuda-graph: only with --device cuda"),
         (["--backend", "onnxruntime-cudagraph"], "--backend onnxruntime-cudagraph: only with --device cuda"),
-        (["--block-wait", "--channels-last"], "--channels-last, --block-wait: only with --device cuda"),
+        (["--block-wait", "--cuda-graph"], "--cuda-graph, --block-wait: only with --device cuda"),
         (["--include-transfers"], "--include-transfers: only with --device cuda"),
         (["--profile-range"], "--profile-range: only with --device cuda"),
         (["--conv-search", "heuristic"], "--conv-search heuristic: only with --device cuda"),
@@ -35,6 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--no-poll-gpu"], "--no-poll-gpu: only with --device cuda"),
         (["--streams", "2", "--mode", "throughput"], "--streams: only with --device cuda"),
         (["--device", "cuda", "--streams", "2"], "--streams takes --mode throughput"),
+        (["--autocast"], "--autocast takes --precision float16 or bfloat16"),
         (["--device", "cuda", "--autocast"], "--autocast takes --precision float16 or bfloat16"),
         (["--device", "cuda", "--provider", "cpu"], "--provider cpu contradicts --device cuda"),
         (["--device", "gpu"], "'gpu' is no device; it can be cpu, cuda or cuda:N"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx_cases
+import psutil
 import pytest
 from command_line import ENDLESS, QUICK, Running
 from onnx_graphs import save_scale_model
@@ -159,6 +160,34 @@ def test_rows_that_were_complete_stay(folder: Path, shown: str, rows: int) -> No
     complete = [row for row in document.results if row.method.stop and row.method.stop.reason != "interrupted"]
     assert len(complete) == rows
     assert [row.method.backend for row in complete] == ["torch", "onnxruntime"][:rows]
+
+
+@pytest.mark.parametrize("backend", ["torch-compile", "torch-aoti"])
+def test_while_compiling_the_compiler_ends_too(folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    """Also what the compiler has started, which outlives it and which Ctrl-C does not reach."""
+    compiler, started = folder / "slow-g++", folder / "started"
+    compiler.write_text(
+        f"""#!/bin/sh
+case "$*" in *-dumpversion*|*--version*|*try.cpp*) exec g++ "$@" ;; esac
+touch {started}
+sleep 120
+"""
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with running("tiny:make", "--backend", backend, *QUICK, cwd=folder) as command:
+        until = time.monotonic() + 60
+        while not started.exists():
+            assert command.process.poll() is None, "ended before it compiled"
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        time.sleep(0.2)
+        compilers = psutil.Process(command.process.pid).children(recursive=True)
+        assert "sleep" in {one.name() for one in compilers}
+        command.press_ctrl_c()
+        done = command.finish(code=130)
+    assert "Interrupted before anything was measured." in done.err
+    assert [one for one in compilers if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_a_command_that_ignores_ctrl_c_from_the_start_goes_on(folder: Path) -> None:

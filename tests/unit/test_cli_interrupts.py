@@ -85,7 +85,7 @@ def pressing_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_an_import_ends_before_it_is_raised(interrupts: Interrupts, pressing_module: str) -> None:
-    with pytest.raises(KeyboardInterrupt):  # around both: the next look may come as soon as the import has ended
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012  the next look may come as soon as the import has ended
         importlib.import_module(pressing_module)
         time.sleep(30)
     assert sys.modules[pressing_module].imported

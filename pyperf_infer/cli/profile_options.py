@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of `pyperf-infer profile`, and what they ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pyperf_infer.cli.parameters import Parsed, apply_options, seconds
+from pyperf_infer.errors import BackendError, UsageError
+
+if TYPE_CHECKING:
+    from pyperf_infer.profile.job import Job
+    from pyperf_infer.timing.target import Progress
+
+_SECONDS = Parsed("SECONDS", seconds)
+_TOP = 20
+
+
+def profile_options(command: Any) -> Any:
+    """Adds them to the command, in the order in which its help lists them."""
+    options = (
+        click.argument("model", metavar="MODEL"),
+        click.option(
+            "--backend",
+            type=click.Choice(["torch", "onnxruntime", "all"]),
+            default="all",
+            show_default=True,
+            help="Of all, those that take the model.",
+        ),
+        click.option(
+            "-b",
+            "--batch-size",
+            type=click.IntRange(1, 2**31 - 1),
+            help="Fills the first dimension of every input that leaves it open. [default: 1]",
+        ),
+        click.option(
+            "--shape", "shapes", multiple=True, metavar="[NAME:]1x3x224x224", help="The whole shape of an input."
+        ),
+        click.option(
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="A state_dict (.pth) or .safetensors file; without it weights are random.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
+            default="float32",
+            show_default=True,
+            help="As in `run`.",
+        ),
+        click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda[:N]", help="Where models run."),
+        click.option("--threads", type=click.IntRange(1, 4096), help="Of each backend. [default: physical cores]"),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**63 - 1),
+            default=42,
+            show_default=True,
+            help="Of weights, inputs and order.",
+        ),
+        click.option(
+            "--inferences",
+            type=click.IntRange(1, 10**6),
+            default=30,
+            show_default=True,
+            help="The least that a table's times are means over.",
+        ),
+        click.option(
+            "--duration", type=_SECONDS, default="2", show_default=True, help="The least time of those inferences."
+        ),
+        click.option(
+            "--max-duration",
+            type=_SECONDS,
+            help="Of each table, what its instrument costs included. [default: 20, or 10 x --duration]",
+        ),
+        click.option(
+            "--output-dir",
+            type=click.Path(path_type=Path),
+            help="A folder that is empty or not there. [default: MODEL-profile-DATE-TIME]",
+        ),
+        click.option(
+            "--top",
+            type=click.IntRange(0),
+            default=_TOP,
+            show_default=True,
+            help="Rows of each table on the terminal; 0 for all of them.",
+        ),
+        click.option("--no-memory", is_flag=True, help="Leave the memory out."),
+        click.option("--no-python", is_flag=True, help="Leave the cProfile of the Python path out."),
+        click.option("--no-trace", is_flag=True, help="Leave the traces over time out."),
+    )
+    return apply_options(options, command)
+
+
+def job_of(asked: dict[str, Any], progress: Progress, folder: Path) -> Job:
+    """What the options ask for, with every default filled in.
+
+    Raises:
+        UsageError: options that contradict each other. BackendError: a kind of device that is not in this version.
+    """
+    from pyperf_infer.backends.base import BackendOptions
+    from pyperf_infer.models.shapes import parse_shapes
+    from pyperf_infer.profile.job import Job
+    from pyperf_infer.profile.plan import ProfilePlan
+    from pyperf_infer.system.cpu import usable_cores
+    from pyperf_infer.timing.cuda import parse_device
+
+    device, duration_s, max_duration_s = asked["device"], asked["duration"], asked["max_duration"]
+    if device == "mps":
+        raise BackendError("--device mps is not in this version, which measures on cpu and cuda")
+    on_gpu = parse_device(device) is not None
+    if asked["precision"] == "tf32" and not on_gpu:
+        raise UsageError("--precision tf32: only with --device cuda in this version")
+    if max_duration_s is None:
+        max_duration_s = max(20.0, 10 * duration_s)
+    if max_duration_s < duration_s:
+        raise UsageError(f"--max-duration {max_duration_s:g} is less than --duration {duration_s:g}")
+    if not max_duration_s:
+        raise UsageError("--max-duration 0 leaves no time to profile in")
+    return Job(
+        model=asked["model"],
+        options=BackendOptions(
+            threads=asked["threads"] or usable_cores(),
+            device=device,
+            precision=asked["precision"],
+            provider="cuda" if on_gpu else "cpu",
+        ),
+        plan=ProfilePlan(
+            inferences=asked["inferences"],
+            duration_s=duration_s,
+            max_duration_s=max_duration_s,
+            seed=asked["seed"],
+            progress=progress,
+            memory=not asked["no_memory"],
+            python=not asked["no_python"],
+            trace=not asked["no_trace"],
+        ),
+        folder=folder,
+        backends=() if asked["backend"] == "all" else (asked["backend"],),
+        batch_size=asked["batch_size"],
+        shapes=parse_shapes(asked["shapes"]),
+        weights=asked["weights"],
+        seed=asked["seed"],
+    )

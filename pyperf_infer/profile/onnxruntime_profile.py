@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model on ONNX Runtime taken apart, by the nodes that run."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyperf_infer.backends.onnxruntime import OnnxRuntime
+from pyperf_infer.models.inputs import make_inputs
+from pyperf_infer.models.shapes import batch_of
+from pyperf_infer.profile.onnxruntime_events import arena_peak_bytes
+from pyperf_infer.profile.onnxruntime_kernels import METHOD as KERNELS
+from pyperf_infer.profile.onnxruntime_kernels import DevicePass, device_pass
+from pyperf_infer.profile.onnxruntime_levels import Levels
+from pyperf_infer.profile.onnxruntime_nodes import merge
+from pyperf_infer.profile.onnxruntime_runs import Profiled, Trial, profile_in_turn, try_out
+from pyperf_infer.profile.onnxruntime_sessions import Sessions
+from pyperf_infer.profile.onnxruntime_table import mapped_share, node_rows, rows_csv, untold
+from pyperf_infer.results.files import write_text
+from pyperf_infer.results.profile_schema import Profile, ProfileFile, ProfileTable
+from pyperf_infer.system.memory import PeakMemory
+
+if TYPE_CHECKING:
+    from pyperf_infer.backends.base import BackendOptions
+    from pyperf_infer.models.spec import LoadedModel
+    from pyperf_infer.profile.plan import ProfilePlan
+
+TRACE, NODES = "onnxruntime-trace.json", "onnxruntime-nodes.csv"
+_METHOD = (
+    "ONNX Runtime's own profiler in the native loop: each node's kernel without the nodes inside of it, in whole "
+    "microseconds rounded down; the whole is the profile's model_run. Runs of binding are left out, and the first "
+    "quarter of each block of runs"
+)
+_ON_GPU = "; these are the host's times of launching the kernels" + KERNELS
+_ARENA = "the most that ONNX Runtime's arena held in a session's first inference, from its profile, outputs included"
+_RESIDENT = "what the process's resident memory grew by while a session's first two inferences ran ({method})"
+
+
+def profile_onnxruntime(
+    model: LoadedModel,
+    shapes: Mapping[str, tuple[int, ...]],
+    options: BackendOptions,
+    folder: Path,
+    plan: ProfilePlan,
+    *,
+    seed: int,
+) -> Profile:
+    """Profiles `model` node by node, and writes the profile and the table into `folder`, which exists.
+
+    `shapes`: of every input, whole. `seed`: of the inputs.
+
+    Raises:
+        InputError, BackendError, UsageError: as backend `onnxruntime`.
+        MeasurementError: one inference makes more events than ONNX Runtime records.
+    """
+    options = replace(options, streams=1)
+    backend = OnnxRuntime(options)
+    backend.convert(model, shapes)
+    inputs = make_inputs(model.inputs, shapes, seed)
+    plain = backend.prepare(model, inputs)
+    try:
+        with tempfile.TemporaryDirectory(prefix="pyperf-infer-") as scratch:
+            sessions = Sessions(backend.file_of(model).path, options, backend.provider, inputs, Path(scratch))
+            trial, resident = _try_out(sessions)
+            trace = folder / TRACE if plan.trace else None
+            with plain.measuring():
+                done = profile_in_turn(plain.target, sessions.open, trial, plan, trace)
+            plain.close()
+            on_device = None if options.gpu_index is None else device_pass(sessions.open, options.gpu_index)
+    finally:
+        plain.close()
+    levels = Levels(sessions.model, options, backend.provider)
+    table = _table(model, options, done, on_device, levels, sessions.no_graph, plan)
+    write_text(folder / NODES, rows_csv(table.rows))
+    files = [ProfileFile(name=NODES, what="the table of nodes", sha256=_sha256(folder / NODES))]
+    if trace is not None:
+        what = "ONNX Runtime's own profile, a Chrome trace" + (
+            " of the first session" if len(done.sessions) > 1 else ""
+        )
+        files.insert(0, ProfileFile(name=TRACE, what=what, sha256=_sha256(trace)))
+    peak, method = _memory(trial, resident, options) if plan.memory else (None, None)
+    return Profile(
+        model=model.name,
+        batch_size=batch_of(model.inputs, shapes),
+        shapes={name: list(shape) for name, shape in shapes.items()},
+        precision=options.precision,
+        device=options.device,
+        backend=OnnxRuntime.name,
+        threads=options.threads,
+        parameters=model.parameters,
+        tables=[table],
+        files=files,
+        peak_memory_bytes=peak,
+        memory_method=method,
+    )
+
+
+def _try_out(sessions: Sessions) -> tuple[Trial, PeakMemory]:
+    session = sessions.load()
+    with PeakMemory() as peak:
+        session.bind()
+    return try_out(session), peak
+
+
+def _table(
+    model: LoadedModel,
+    options: BackendOptions,
+    done: Profiled,
+    on_device: DevicePass | None,
+    levels: Levels,
+    no_graph: str | None,
+    plan: ProfilePlan,
+) -> ProfileTable:
+    missing = no_graph or levels.missing
+    device = [(on_device.totals, on_device.graph)] if on_device is not None and on_device.totals is not None else []
+    nodes = merge([*done.sessions, *device], levels.trace)
+    paths = () if model.module is None else model.module.named_modules(remove_duplicate=False)
+    rows = node_rows(
+        nodes,
+        inferences=done.inferences,
+        whole_ms=done.whole_ms,
+        modules=frozenset(name for name, _ in paths),
+        device_inferences=on_device.inferences if on_device is not None and device else None,
+    )
+    not_told = [f"the nodes' sources: {missing}"] if missing else untold(rows, [node.put_in for node in nodes])
+    not_told += on_device.not_told if on_device is not None else ()
+    if done.unreadable:
+        not_told.append(f"{done.unreadable} lines of ONNX Runtime's profile, which are no JSON")
+    if options.execution_mode == "parallel":
+        not_told.append("what ran at the same time: with execution mode parallel the nodes' times overlap")
+    return ProfileTable(
+        name="onnxruntime nodes",
+        backend=OnnxRuntime.name,
+        method=_METHOD + (_ON_GPU if options.gpu_index is not None else ""),
+        inferences=done.inferences,
+        rows=rows,
+        whole_ms=done.whole_ms,
+        rest_ms=done.whole_ms - sum(row.time_ms or 0.0 for row in rows),
+        perturbation=done.perturbation(plan.confidence),
+        mapped_share=None if missing else mapped_share(rows),
+        not_told=not_told,
+    )
+
+
+def _memory(trial: Trial, resident: PeakMemory, options: BackendOptions) -> tuple[int | None, str]:
+    if options.gpu_index is not None:
+        return None, "not measured: ONNX Runtime does not tell what it allocates on a GPU"
+    arena = arena_peak_bytes(trial.first)
+    if arena is not None:
+        return arena, _ARENA
+    return resident.increase_bytes, _RESIDENT.format(method=resident.method)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

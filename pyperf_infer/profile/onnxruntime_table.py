@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of ONNX Runtime's nodes: its profile joined with the graph that ran and with where that came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pyperf_infer.profile.onnxruntime_layers import layers_of
+from pyperf_infer.results.csv_text import csv_text
+from pyperf_infer.results.profile_schema import ProfileRow
+
+if TYPE_CHECKING:
+    from pyperf_infer.profile.onnxruntime_nodes import MergedNode, Weight
+
+_MOST_NAMED = 8
+_COLUMNS = (
+    "name",
+    "kind",
+    "provider",
+    "calls",
+    "input_shapes",
+    "output_shapes",
+    "time_ms",
+    "share",
+    "total_ms",
+    "device_time_ms",
+    "parameters",
+    "output_bytes",
+    "sources",
+    "layers",
+)
+
+
+def node_rows(
+    nodes: Sequence[MergedNode],
+    *,
+    inferences: int,
+    whole_ms: float,
+    modules: frozenset[str],
+    device_inferences: int | None = None,
+) -> list[ProfileRow]:
+    """A row for each node that ran.
+
+    `modules`: paths of the exported module. `device_inferences`: how many the time on the device was summed over; None
+    where it was not measured.
+    """
+    rows = []
+    counted: set[Weight] = set()
+    for node in nodes:
+        total = node.total
+        new = {key: count for key, count in (node.weights or {}).items() if key not in counted}
+        counted |= new.keys()
+        time_ms = total.own_us / inferences / 1000
+        rows.append(
+            ProfileRow(
+                name=total.name,
+                kind=total.op,
+                calls=total.calls / inferences,
+                input_shapes=total.input_shapes,
+                output_shapes=total.output_shapes,
+                time_ms=time_ms,
+                share=min(1.0, time_ms / whole_ms) if whole_ms else None,
+                total_ms=total.total_us / inferences / 1000 if total.has_parts else None,
+                parameters=None if node.weights is None else sum(new.values()),
+                output_bytes=None if total.output_bytes is None else total.output_bytes / inferences,
+                provider=total.provider or None,
+                device_time_ms=total.device_ns / device_inferences / 1e6 if device_inferences else None,
+                sources=[one.label for one in node.origin],
+                layers=list(layers_of(node.origin, modules)),
+            )
+        )
+    return rows
+
+
+def mapped_share(rows: Sequence[ProfileRow]) -> float | None:
+    """Of the nodes' time, that of nodes with sources; None where no node took any."""
+    whole = sum(row.time_ms or 0.0 for row in rows)
+    return sum(row.time_ms or 0.0 for row in rows if row.sources) / whole if whole else None
+
+
+def untold(rows: Sequence[ProfileRow], put_in: Sequence[bool]) -> list[str]:
+    """What the sources leave open, in sentences."""
+    whole = sum(row.time_ms or 0.0 for row in rows)
+    said = []
+    unmapped = sorted((row for row in rows if not row.sources), key=lambda row: -(row.time_ms or 0.0))
+    if unmapped:
+        said.append(
+            f"{_nodes(unmapped)} could not be traced to nodes of the given graph, {_share(unmapped, whole)} of the "
+            f"nodes' time: {_named(unmapped)}"
+        )
+    added = [row for row, mark in zip(rows, put_in, strict=True) if mark]
+    if added:
+        kinds = ", ".join(sorted({row.kind for row in added}))
+        said.append(
+            f"{_nodes(added)} ({kinds}), {_share(added, whole)} of the nodes' time, were put in by ONNX Runtime to "
+            "change a layout, a type or a device: they show the sources of the nodes that they serve"
+        )
+    return said
+
+
+def rows_csv(rows: Sequence[ProfileRow]) -> str:
+    """One line a node. Lists are separated by semicolons, shapes written 1x3x224x224."""
+    lines: list[list[str | int | float | None]] = [list(_COLUMNS)]
+    lines += [
+        [
+            row.name,
+            row.kind,
+            row.provider,
+            row.calls,
+            _shapes(row.input_shapes),
+            _shapes(row.output_shapes),
+            row.time_ms,
+            row.share,
+            row.total_ms,
+            row.device_time_ms,
+            row.parameters,
+            row.output_bytes,
+            "; ".join(row.sources),
+            "; ".join(row.layers),
+        ]
+        for row in rows
+    ]
+    return csv_text(lines)
+
+
+def _nodes(rows: Sequence[ProfileRow]) -> str:
+    return "1 node" if len(rows) == 1 else f"{len(rows)} nodes"
+
+
+def _share(rows: Sequence[ProfileRow], whole: float) -> str:
+    return f"{sum(row.time_ms or 0.0 for row in rows) / whole:.1%}" if whole else "none"
+
+
+def _named(rows: Sequence[ProfileRow]) -> str:
+    more = f" and {len(rows) - _MOST_NAMED} more" if len(rows) > _MOST_NAMED else ""
+    return ", ".join(f"{row.kind} '{row.name}'" for row in rows[:_MOST_NAMED]) + more
+
+
+def _shapes(shapes: Sequence[Sequence[int]]) -> str:
+    return "; ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)
