@@ -22,9 +22,12 @@ import torch
 from torch._inductor import config
 from torch._inductor.utils import fresh_cache
 
-# Quick to compile, and with nothing kept in the home folder.
-_OPTIONS = {"compile_threads": 1, "aot_inductor.compile_wrapper_opt_level": "O0", "cpp.threads": 2,
-            "cpp.dynamic_threads": True, "aot_inductor.precompile_headers": False}  # fmt: skip
+# Quick to compile, with nothing kept in the home folder. With several threads an index that is out of range would end
+# the process: the exception is thrown where OpenMP lets none out.
+_OPTIONS = {"compile_threads": 1, "aot_inductor.compile_wrapper_opt_level": "O0", "cpp.threads": 1,
+            "aot_inductor.precompile_headers": False}  # fmt: skip
+
+_TEMPORARY = tempfile.gettempdir()  # a test may have it elsewhere for its own time
 
 
 class Serving(torch.nn.Module):
@@ -104,6 +107,6 @@ def _has(config: Any, option: str) -> bool:
 
 @functools.cache
 def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="aoti-packages-"))
+    folder = Path(tempfile.mkdtemp(prefix="aoti-packages-", dir=_TEMPORARY))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -33,7 +33,7 @@ def test_a_graph_backend_on_the_cpu_is_a_usage_error_that_names_the_way_out(name
 
 
 def test_an_unknown_backend_is_answered_with_all_there_are() -> None:
-    with pytest.raises(UsageError, match="'tensorflow' is unknown; it can be torch, torch-compile, torch-aoti, torch-cuda"):
+    with pytest.raises(UsageError, match="'tensorflow' is unknown; it can be torch, torch-compile, torch-aoti"):
         make_backend("tensorflow", BackendOptions(threads=1))
 
 
