@@ -5,8 +5,8 @@ in Python, and eager.
 
 Every side is a process of its own, loads and runs the same library in inference mode, gives it the same values in
 memory that is aligned alike, warms up with the same number of calls and gives the median of the same number of samples
-(the two in Python of fewer). A process differs from the next by more than its samples differ from one another, so the verdict is
-the median over rounds, and the hand-written loop stands against itself beside it.
+(the two in Python of fewer). A process differs from the next by more than its samples differ from one another, so the
+verdict is the median over rounds, and the hand-written loop stands against itself beside it.
 """
 
 from __future__ import annotations

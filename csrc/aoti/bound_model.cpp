@@ -39,9 +39,8 @@ void BoundModel::bind(const std::vector<Blob>& inputs) {
 
 void BoundModel::settle() {
   if (!bound_) throw UsageError("the compiled model has no inputs yet: bind them first");
-  for (auto& output : outputs_) {
-    if (output == nullptr) continue;
-    PYPERF_SHIM(torch(), delete_tensor_object(std::exchange(output, nullptr)));
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (outputs_[i] != nullptr) PYPERF_SHIM(torch(), delete_tensor_object(taken_output(i)));
   }
   if (taken_) std::fill(inputs_.begin(), inputs_.end(), nullptr);
   taken_ = false;
@@ -67,11 +66,19 @@ void BoundModel::abandon() {
 
 void BoundModel::delete_unused() noexcept {
   if (taken_) std::fill(inputs_.begin(), inputs_.end(), nullptr);
-  for (auto* handles : {&inputs_, &outputs_}) {
-    for (auto& handle : *handles) {
-      if (handle != nullptr) torch().delete_tensor_object(std::exchange(handle, nullptr));
-    }
+  for (auto& input : inputs_) {
+    if (input != nullptr) torch().delete_tensor_object(std::exchange(input, nullptr));
   }
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (outputs_[i] != nullptr) torch().delete_tensor_object(taken_output(i));
+  }
+}
+
+// A model that returns one tensor twice gives the very same handle twice.
+TensorHandle BoundModel::taken_output(std::size_t index) noexcept {
+  const TensorHandle handle = outputs_[index];
+  std::replace(outputs_.begin() + static_cast<std::ptrdiff_t>(index), outputs_.end(), handle, TensorHandle{nullptr});
+  return handle;
 }
 
 }  // namespace pyperf::aoti

@@ -51,6 +51,7 @@ class BoundModel {
 
  private:
   void delete_unused() noexcept;
+  TensorHandle taken_output(std::size_t index) noexcept;
 
   std::shared_ptr<Model> model_;
   const char* entry_name_;

@@ -71,7 +71,8 @@ class Libtorch {
 // PYPERF_SHIM(torch, get_dim(handle, &rank)).
 #define PYPERF_SHIM(torch, ...) (torch).check((torch).__VA_ARGS__, "aoti_torch_" #__VA_ARGS__)
 
-// libtorch's gradient mode of this thread is off for as long as this lives, as under torch.no_grad().
+// libtorch's gradient mode of this thread is off for as long as this lives, as under torch.no_grad(). Inference mode,
+// which saves more, has no C function: a thread that is in it, by torch.inference_mode(), stays so.
 class GradModeOff {
  public:
   explicit GradModeOff(const Libtorch& torch) : torch_(torch), was_on_(torch.grad_mode_is_enabled()) {

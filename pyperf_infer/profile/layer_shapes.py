@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torch.compiler import is_compiling
+
 from pyperf_infer.profile.instrument import Call, Instrument
 from pyperf_infer.profile.tensors import bytes_of, shapes_of, tensors_in
 
@@ -25,12 +27,26 @@ class Seen:
     output_bytes: int = 0
 
 
-def look(model: EagerModel, layers: Sequence[Layer]) -> dict[int, Seen]:
-    """By the layer's number, in the order in which they were first called. To be called inside of `model.running`."""
+@dataclass(frozen=True)
+class Look:
+    """`seen` is by the layer's number, in the order of first calls. `compiled` has the layers that torch.compile has
+    taken into its code: what is put around their calls would be compiled with them, into other code than the model's.
+    """
+
+    seen: dict[int, Seen]
+    compiled: set[int]
+
+
+def look(model: EagerModel, layers: Sequence[Layer]) -> Look:
+    """One inference. To be called inside of `model.running`."""
     seen: dict[int, Seen] = {}
+    compiled: set[int] = set()
 
     def around(number: int, call: Call) -> Call:
         def looked_at(*args: Any, **kwargs: Any) -> Any:
+            if is_compiling():  # a constant to the compiler, which makes adding to the set part of its code
+                compiled.add(number)
+                return call(*args, **kwargs)
             own = seen.setdefault(number, Seen([], []))
             is_first = own.calls == 0
             own.calls += 1
@@ -47,4 +63,4 @@ def look(model: EagerModel, layers: Sequence[Layer]) -> dict[int, Seen]:
 
     with Instrument(layers, around).attached():
         model.whole(model.call)()
-    return seen
+    return Look(seen, compiled)

@@ -86,6 +86,16 @@ def parameters_of(root: nn.Module, layers: Sequence[Layer], ran: Collection[int]
     return counts
 
 
+def without(layers: Layers, compiled: Collection[int]) -> Layers:
+    """The layers but those whose numbers are in `compiled`, and that they are not told."""
+    if not compiled:
+        return layers
+    inside = [layer.path for number, layer in enumerate(layers.listed) if number in compiled]
+    said = f"{parts(inside)}: within code that torch.compile compiled, whose time is its caller's"
+    left = tuple(layer for number, layer in enumerate(layers.listed) if number not in compiled)
+    return Layers(left, (*layers.not_told, said))
+
+
 def parts(names: Sequence[str]) -> str:
     """A list for a sentence, cut short where it is long."""
     listed = ", ".join(_shown(name) for name in names[:_MOST_NAMED])

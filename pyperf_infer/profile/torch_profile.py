@@ -17,7 +17,7 @@ from pyperf_infer.profile.eager_model import EagerModel, open_eager
 from pyperf_infer.profile.inference_loop import batches, warm_up
 from pyperf_infer.profile.layer_shapes import look
 from pyperf_infer.profile.layer_timer import LayerTimer
-from pyperf_infer.profile.layers import find_layers
+from pyperf_infer.profile.layers import find_layers, without
 from pyperf_infer.profile.perturbation import NO_ROUND, Switched, perturbation
 from pyperf_infer.profile.python_path import PythonPath
 from pyperf_infer.profile.spans import Totals
@@ -31,6 +31,7 @@ from pyperf_infer.timing.target import garbage_collection
 if TYPE_CHECKING:
     from pyperf_infer.backends.base import BackendOptions
     from pyperf_infer.models.spec import LoadedModel
+    from pyperf_infer.profile.layers import Layer
     from pyperf_infer.profile.plan import ProfilePlan
     from pyperf_infer.results.profile_schema import Perturbation, ProfileRow
 
@@ -100,9 +101,8 @@ class _Passes:
 
     def __init__(self, model: EagerModel, folder: Path, plan: ProfilePlan) -> None:
         self._model, self._folder, self._plan = model, folder, plan
-        self._found = find_layers(model.module)
-        self._layers = self._found.listed
         self._whole = model.whole(model.call)
+        self._layers: tuple[Layer, ...] = ()
         self._call_ns = 0.0
         self.tables: list[ProfileTable] = []
         self.files: list[ProfileFile] = []
@@ -110,14 +110,19 @@ class _Passes:
         self.memory_method: str | None = None
 
     def run(self) -> None:
-        seen = look(self._model, self._layers)
+        found = find_layers(self._model.module)
+        looked = look(self._model, found.listed)
+        if looked.compiled:
+            found = without(found, looked.compiled)
+            looked = look(self._model, found.listed)
+        self._layers, seen = found.listed, looked.seen
         timer = LayerTimer(self._model, self._layers, sum(one.calls for one in seen.values()))
         totals = self._time(timer)
         meter = memory_pass.MemoryMeter(self._model, self._layers) if self._plan.memory else None
         peaks = None if meter is None else meter.measure()
         rows, whole_ms, rest_ms = layer_rows(self._model.module, self._layers, seen, totals, peaks)
         ran = {number for number in range(len(self._layers)) if number in seen or totals.calls[number]}
-        not_told = [*self._found.not_told, *untold(self._layers, ran)]
+        not_told = [*found.not_told, *untold(self._layers, ran)]
         if not rows:
             not_told.append("layers: no module was called in a way that can be watched")
         method = (_LAYERS_ON_CPU if self._model.gpu_index is None else _LAYERS_ON_GPU) + _ELSEWHERE

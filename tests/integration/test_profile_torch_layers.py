@@ -190,6 +190,33 @@ def test_modules_written_in_torchscript_or_compiled_are_one_row(tmp_path: Path) 
     assert len(graphs) == 1  # what is put around it makes it compile nothing anew
 
 
+@pytest.mark.parametrize("fullgraph", [False, True])
+def test_modules_that_compiled_code_has_taken_in_are_its_callers(table: Table, fullgraph: bool) -> None:
+    graphs = []
+
+    def backend(graph: Any, inputs: object) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    class Partly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.after = linear(), nn.ReLU()
+            self.compiled = torch.compile(self.step, backend=backend, fullgraph=fullgraph)
+
+        def step(self, x: Tensor) -> Tensor:
+            return self.inner(x) * 2  # type: ignore[no-any-return]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.after(self.compiled(x))  # type: ignore[no-any-return]
+
+    found = table(Partly())
+    assert {name: row.calls for name, row in rows(found).items()} == {"": 1.0, "after": 1.0}
+    assert rows(found)[""].parameters == 20
+    assert found.not_told[0] == "inner: within code that torch.compile compiled, whose time is its caller's"
+    assert len(graphs) <= 2  # the model's own, and one of looking at shapes: no inference that was timed made more
+
+
 def test_the_fast_path_of_transformers_stays_on(table: Table) -> None:
     layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
     found = table(nn.Sequential(layer), InputSpec("x", (2, 3, 4), "float32"), x=(2, 3, 4))

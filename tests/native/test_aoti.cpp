@@ -102,7 +102,10 @@ TEST(aoti, outputs_are_freed_and_handles_made_while_calls_are_on_the_stream) {
     gpu::StreamLoop<aoti::StreamCall, NotedClock> loop({&call}, plan_with());
     Table table(2, 1);
     fake.log(true);
+    gpu.driver.log(true);
     loop.throughput(table.all(), table.done);
+    const std::string calls = calls_of(gpu.driver);
+    CHECK(calls.rfind("cuGraphLaunch") < calls.find("cuEventQuery"));  // nothing is waited for in between
     const std::string once = "RunSingleThreaded delete_tensor_object new_tensor_handle ";
     CHECK(fake.text_of_log().starts_with(once + once + once + "clock "));
     CHECK_COLUMN(table.column(0), {100'000, 100'000});

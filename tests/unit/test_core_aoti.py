@@ -163,6 +163,16 @@ def test_no_mode_leaves_handles_behind(fake: FakeAoti, mode: str) -> None:
     assert fake.count("handles") == before
 
 
+def test_an_output_that_is_returned_twice_is_deleted_once(fake: FakeAoti) -> None:
+    fake.set(outputs=3, repeated=1)
+    target = fake.target(X)
+    for output in target.outputs():
+        np.testing.assert_array_equal(array(output), X)
+    fake.log()
+    assert len(_run_batch(target, 2)) == 2
+    assert fake.log_lines().count("delete_tensor_object") == 2
+
+
 def test_a_target_that_goes_deletes_all_that_it_has(fake: FakeAoti) -> None:
     before = fake.count("handles")
     target = fake.target(X, X)

@@ -27,6 +27,7 @@ FAKE_AOTI_API void fake_aoti_reset(const char* driver);
 //   odd_dtype         outputs have elements of a type that nobody knows
 //   longer            outputs of a run have that many elements more in their first dimension
 //   host_outputs      outputs are in the host's memory although the model is on a GPU
+//   repeated          all outputs are the first one, by the same handle, as torch gives what is returned twice
 //   silent            the model keeps no text of its failures
 // Returns -1 for a name it does not know.
 FAKE_AOTI_API int fake_aoti_set(const char* name, long long value);

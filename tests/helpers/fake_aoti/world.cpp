@@ -15,8 +15,9 @@ namespace fake_aoti {
 namespace {
 
 const std::map<std::string, long long> kDefaults{
-    {"inputs", 1}, {"outputs", 1},  {"run_ns", 100'000}, {"waits", 0},  {"keeps_inputs", 0}, {"null_outputs", 0},
-    {"offset", 0}, {"reversed", 0}, {"odd_dtype", 0},    {"longer", 0}, {"host_outputs", 0}, {"silent", 0},
+    {"inputs", 1},       {"outputs", 1}, {"run_ns", 100'000}, {"waits", 0},     {"keeps_inputs", 0},
+    {"null_outputs", 0}, {"offset", 0},  {"reversed", 0},     {"odd_dtype", 0}, {"longer", 0},
+    {"host_outputs", 0}, {"silent", 0},  {"repeated", 0},
 };
 
 template <class Function>
