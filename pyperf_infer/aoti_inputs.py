@@ -132,6 +132,8 @@ def _copied(what: str, array: Array, device: str) -> torch.Tensor:
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     if any(stride < 0 for stride in native.strides):
         native = np.ascontiguousarray(native)
+    if not native.flags.writeable:
+        native = native.copy(order="K")  # torch warns of others, although nothing is written here
     bfloat16 = native.dtype.name == "bfloat16"  # of ml_dtypes, which torch does not know
     try:
         tensor = torch.from_numpy(native.view(np.uint16) if bfloat16 else native)
@@ -147,10 +149,10 @@ def _unusual(tensor: torch.Tensor) -> str | None:
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         return f"a {type(tensor).__name__}"
     if tensor.layout != torch.strided:
-        return f"a sparse one ({str(tensor.layout).removeprefix('torch.')})"
+        return f"one of layout {str(tensor.layout).removeprefix('torch.')}"
     if tensor.is_nested:
         return "a nested one"
-    if tensor.is_quantized:
+    if getattr(tensor, "is_quantized", False):  # which torch is about to drop
         return "a quantized one"
     if tensor.is_conj() or tensor.is_neg():
         return "a view that negates or conjugates (tensor.resolve_conj().resolve_neg() is none)"

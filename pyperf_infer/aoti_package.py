@@ -246,6 +246,7 @@ def _write(package: str, source: IO[bytes], path: Path, size: int) -> None:
         with path.open("xb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
     except OSError as error:
+        path.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = f"there is no room for {format_bytes(size)}; free some"
             raise InputError(

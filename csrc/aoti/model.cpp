@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 
+#include <string>
 #include <utility>
 
 #include "core/clock.hpp"
@@ -16,6 +17,9 @@ using Create = Code(Container**, std::size_t models, const char* device, const c
 using Delete = Code(Container*);
 using GetCount = Code(Container*, std::size_t*);
 using GetName = Code(Container*, std::size_t, const char**);
+
+// A backtrace of libtorch's may follow it.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 }  // namespace
 
@@ -78,11 +82,15 @@ void Model::check(Code code, const char* call) const {
 
 // Newer libraries keep the text of this thread's latest failure; all write it to standard error.
 void Model::fail(const char* call) const {
-  const auto last_error = reinterpret_cast<const char* (*)()>(dlsym(handle_, "AOTInductorGetLastError"));
-  const char* text = last_error == nullptr ? nullptr : last_error();
-  const bool told = text != nullptr && *text != '\0';
-  throw MeasurementError("the compiled model failed in " + std::string(call) + ": " +
-                         (told ? text : "it has written why to standard error") + " (" + library_ + ")");
+  const auto last_error = reinterpret_cast<Code (*)(const char**)>(dlsym(handle_, "AOTInductorGetLastError"));
+  const char* text = nullptr;
+  const bool told = last_error != nullptr && last_error(&text) == 0 && text != nullptr && *text != '\0';
+  const std::string why = told ? first_line(text) : "it has written why to standard error";
+  const std::string message = "the compiled model failed in " + std::string(call) + ": " + why + " (" + library_ + ")";
+  if (why.find("can't allocate memory") != std::string::npos || why.find("out of memory") != std::string::npos) {
+    throw OutOfMemoryError(message);
+  }
+  throw MeasurementError(message);
 }
 
 }  // namespace pyperf::aoti

@@ -9,15 +9,20 @@ wanted = package.module(*package.inputs(batch=3))
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import ml_dtypes
+import numpy as np
 import torch
 from torch._inductor import config
 from torch._inductor.utils import fresh_cache
@@ -27,6 +32,7 @@ from torch._inductor.utils import fresh_cache
 _OPTIONS = {"compile_threads": 1, "aot_inductor.compile_wrapper_opt_level": "O0", "cpp.threads": 1,
             "aot_inductor.precompile_headers": False}  # fmt: skip
 
+CHECK_INPUTS = "AOTI_RUNTIME_CHECK_INPUTS"
 _TEMPORARY = tempfile.gettempdir()  # a test may have it elsewhere for its own time
 
 
@@ -72,6 +78,35 @@ class Compiled:
 
     def inputs(self, batch: int = 2, seed: int = 0) -> tuple[torch.Tensor, ...]:
         return _inputs(self.module, batch, seed)
+
+    def eager(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
+        with torch.inference_mode():
+            return list(self.module(*inputs))
+
+
+def assert_same(outputs: list[Any], wanted: list[torch.Tensor]) -> None:
+    """In type, shape and value, as far as another order of sums gives."""
+    for output, tensor in zip(outputs, wanted, strict=True):
+        assert output.dtype.name == str(tensor.dtype).removeprefix("torch.")
+        assert output.shape == tuple(tensor.shape)
+        values = output.astype(np.float32) if output.dtype == ml_dtypes.bfloat16 else output
+        expected = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+        np.testing.assert_allclose(values, expected.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@contextlib.contextmanager
+def nothing_left(folder: Path) -> Iterator[Path]:
+    """Packages are unpacked in `folder`, a new one, where nothing stays; and the process is in the end as it was."""
+    folder.mkdir()
+    error_output = os.fstat(2)
+    with mock.patch.object(tempfile, "tempdir", str(folder)), mock.patch.dict(os.environ):
+        os.environ.pop(CHECK_INPUTS, None)
+        yield folder
+        if any(folder.iterdir()):
+            gc.collect()
+        assert list(folder.iterdir()) == []
+        assert CHECK_INPUTS not in os.environ
+        assert os.path.samestat(os.fstat(2), error_output)
 
 
 def _inputs(module: torch.nn.Module, batch: int, seed: int) -> tuple[torch.Tensor, ...]:

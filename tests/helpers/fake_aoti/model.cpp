@@ -171,4 +171,7 @@ FAKE_AOTI_API std::int32_t AOTInductorModelContainerRunSingleThreaded(Container*
              stream);
 }
 
-FAKE_AOTI_API const char* AOTInductorGetLastError() { return value_of("silent") != 0 ? "" : world().failure.c_str(); }
+FAKE_AOTI_API std::int32_t AOTInductorGetLastError(const char** out) {
+  *out = value_of("silent") != 0 ? "" : world().failure.c_str();
+  return 0;
+}
