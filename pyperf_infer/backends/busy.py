@@ -60,7 +60,7 @@ def gpu_busy(run_calls: Callable[[int], object], calls: int, *, device: int = 0)
     missing = _why_not()
     if missing is not None:
         return Busy(None, None, missing=missing)
-    with _silent_kineto():
+    with silent_kineto():
         profiler = profile(activities=[ProfilerActivity.CUDA])
         try:
             profiler.start()
@@ -138,7 +138,7 @@ def _why_not() -> str | None:
 
 
 @contextlib.contextmanager
-def _silent_kineto() -> Iterator[None]:
+def silent_kineto() -> Iterator[None]:
     """Kineto reads the level when it first starts; one that the user has set stays."""
     if "KINETO_LOG_LEVEL" in os.environ:
         yield

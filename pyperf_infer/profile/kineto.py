@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,12 @@ import msgspec
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from pyperf_infer.backends.busy import silent_kineto
 from pyperf_infer.backends.torch_common import first_line
 from pyperf_infer.profile.instrument import Call, Instrument
 
 if TYPE_CHECKING:
     from pyperf_infer.profile.layers import Layer
-
-_SILENT = "6"  # above all of Kineto's levels, which otherwise reach the terminal at every start and stop
 
 
 class TraceEvent(msgspec.Struct):
@@ -107,16 +105,3 @@ def annotate(layers: Sequence[Layer], names: Sequence[str]) -> Instrument:
 def read_trace(data: bytes) -> list[TraceEvent]:
     """The events of a Chrome trace. Raises msgspec.DecodeError, UnicodeDecodeError where it is none."""
     return msgspec.json.decode(data, type=_Trace).traceEvents
-
-
-@contextlib.contextmanager
-def silent_kineto() -> Iterator[None]:
-    """Kineto reads the level when it first starts; one that the user has set stays."""
-    if "KINETO_LOG_LEVEL" in os.environ:
-        yield
-        return
-    os.environ["KINETO_LOG_LEVEL"] = _SILENT
-    try:
-        yield
-    finally:
-        del os.environ["KINETO_LOG_LEVEL"]

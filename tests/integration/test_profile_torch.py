@@ -18,9 +18,10 @@ from tiny_models import Structured, X, loaded
 from torch import Tensor, nn
 
 from pyperf_infer.backends.base import BackendOptions
+from pyperf_infer.backends.busy import silent_kineto
 from pyperf_infer.errors import InputError
 from pyperf_infer.models.spec import InputSpec
-from pyperf_infer.profile import kineto, torch_profile
+from pyperf_infer.profile import torch_profile
 from pyperf_infer.profile.plan import ProfilePlan
 from pyperf_infer.profile.torch_profile import profile_torch
 from pyperf_infer.results.profile_schema import Profile, ProfileTable
@@ -172,7 +173,7 @@ def test_a_precision_is_that_of_backend_torch(tmp_path: Path, monkeypatch: pytes
 
 
 def test_another_profiler_in_the_process_keeps_from_memory_and_trace_alone(tmp_path: Path) -> None:
-    with kineto.silent_kineto(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
+    with silent_kineto(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
         found = run(tmp_path)
     assert [one.name for one in found.tables] == ["torch layers", "python"]
     assert found.memory_method == "not measured: another torch.profiler is running in this process"
