@@ -63,10 +63,10 @@ def export_for_aoti(name: str, module: torch.nn.Module, inputs: Mapping[str, tor
                 raise OutOfMemoryError(
                     f"{name} does not fit in memory while it is exported for AOTInductor."
                 ) from error
-            raise InputError(
-                f"{name} cannot be exported for AOTInductor: {explain(error)}\n{REMEDY}"
-                + last_lines(chatter.getvalue(), "torch.export")
-            ) from error
+            failure = explain(error)
+            # What torch.export prints is the graph until there: pages, and of use only where no line is known.
+            printed = last_lines(chatter.getvalue(), "torch.export") if failure.source is None else ""
+            raise InputError(f"{name} cannot be exported for AOTInductor: {failure}\n{REMEDY}{printed}") from error
     if refusal:
         raise InputError(f"{name} {refusal}\n{REMEDY}")
     return Exported(program, tuple(names), time.perf_counter() - start)
