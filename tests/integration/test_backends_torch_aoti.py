@@ -95,7 +95,7 @@ def test_loading_and_compiling_are_times_of_their_own(compiled: torch_aoti.Prepa
     assert not facts.first_inference_warm
     assert (facts.graph_breaks, facts.graph_break_reasons) == (None, ())
     assert {name: facts.settings[name] for name in ("compiled_threads", "inference_mode", "package_cached")} == {
-        "compiled_threads": "open", "inference_mode": True, "package_cached": False
+        "compiled_threads": 2, "inference_mode": True, "package_cached": False
     }  # fmt: skip
     assert facts.settings["package_rebuilt"] is None
 

@@ -124,7 +124,7 @@ def test_what_is_kept_is_found_and_says_the_same(made: Made) -> None:
 
 def test_the_settings_tell_what_was_compiled_in(made: Made) -> None:
     settings = made.package.settings
-    assert (settings["compiled_threads"], settings["freezing"]) == ("open", False)
+    assert (settings["compiled_threads"], settings["freezing"]) == (2, False)
     assert settings["compiled_isa"]
     assert settings["compiler"]
 
