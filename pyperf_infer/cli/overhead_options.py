@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyperf_infer.cli.parameters import Parsed, apply_options, seconds, tolerance
+from pyperf_infer.cli.parameters import Parsed, apply_options, seconds
+from pyperf_infer.cli.shared_options import ATOL, BATCH_SIZES, DEVICE, PRECISION, RTOL, SEED, SHAPE, WEIGHTS
 from pyperf_infer.errors import BackendError, UsageError
 from pyperf_infer.units import parse_percent
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 _PERCENT = Parsed("PERCENT", parse_percent)
 _SECONDS = Parsed("SECONDS", seconds)
-_TOLERANCE = Parsed("NUMBER", tolerance)
-_MOST_BATCH = 2**31 - 1
 
 
 def overhead_options(command: Any) -> Any:
@@ -39,37 +37,12 @@ def overhead_options(command: Any) -> Any:
             show_default=True,
             help="Measure torch.compile too, which takes a while to compile.",
         ),
-        click.option(
-            "-b",
-            "--batch-size",
-            "batch_sizes",
-            multiple=True,
-            type=click.IntRange(1, _MOST_BATCH),
-            help="Repeatable. Fills the first dimension of every input that leaves it open. [default: 1]",
-        ),
-        click.option(
-            "--shape", "shapes", multiple=True, metavar="[NAME:]1x3x224x224", help="The whole shape of an input."
-        ),
-        click.option(
-            "--weights",
-            type=click.Path(path_type=Path),
-            help="A state_dict (.pth) or .safetensors file; without it weights are random.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
-            default="float32",
-            show_default=True,
-            help="As in `run`.",
-        ),
-        click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda[:N]", help="Where models run."),
-        click.option(
-            "--seed",
-            type=click.IntRange(0, 2**63 - 1),
-            default=42,
-            show_default=True,
-            help="Of weights, inputs and order.",
-        ),
+        BATCH_SIZES,
+        SHAPE,
+        WEIGHTS,
+        PRECISION,
+        DEVICE,
+        SEED,
         click.option(
             "--max-duration",
             type=_SECONDS,
@@ -85,12 +58,8 @@ def overhead_options(command: Any) -> Any:
         click.option(
             "--margin", type=_PERCENT, default="1%", show_default=True, help="Shares below this do not matter."
         ),
-        click.option(
-            "--rtol",
-            type=_TOLERANCE,
-            help="Of the outputs, relative to how much they move. [default: by precision, 0.001 for float32]",
-        ),
-        click.option("--atol", type=_TOLERANCE, help="Of the outputs, in their own unit. [default: 0]"),
+        RTOL,
+        ATOL,
         click.option(
             "--isolate", is_flag=True, help="Run Python's onnxruntime in a process of its own, as on a GPU always."
         ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyperf_infer.cli.parameters import Parsed, apply_options, seconds
+from pyperf_infer.cli.shared_options import DEVICE, MOST_BATCH, PRECISION, SEED, SHAPE, THREADS, WEIGHTS
 from pyperf_infer.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
@@ -33,33 +34,15 @@ def profile_options(command: Any) -> Any:
         click.option(
             "-b",
             "--batch-size",
-            type=click.IntRange(1, 2**31 - 1),
+            type=click.IntRange(1, MOST_BATCH),
             help="Fills the first dimension of every input that leaves it open. [default: 1]",
         ),
-        click.option(
-            "--shape", "shapes", multiple=True, metavar="[NAME:]1x3x224x224", help="The whole shape of an input."
-        ),
-        click.option(
-            "--weights",
-            type=click.Path(path_type=Path),
-            help="A state_dict (.pth) or .safetensors file; without it weights are random.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
-            default="float32",
-            show_default=True,
-            help="As in `run`.",
-        ),
-        click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda[:N]", help="Where models run."),
-        click.option("--threads", type=click.IntRange(1, 4096), help="Of each backend. [default: physical cores]"),
-        click.option(
-            "--seed",
-            type=click.IntRange(0, 2**63 - 1),
-            default=42,
-            show_default=True,
-            help="Of weights, inputs and order.",
-        ),
+        SHAPE,
+        WEIGHTS,
+        PRECISION,
+        DEVICE,
+        THREADS,
+        SEED,
         click.option(
             "--inferences",
             type=click.IntRange(1, 10**6),

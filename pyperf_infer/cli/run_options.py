@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from pyperf_infer.cli.parameters import Parsed, apply_options, cpu_list, key_value, milliseconds, seconds, tolerance
+from pyperf_infer.cli.parameters import Parsed, apply_options, cpu_list, key_value, milliseconds, seconds
+from pyperf_infer.cli.shared_options import ATOL, BATCH_SIZES, DEVICE, PRECISION, RTOL, SEED, SHAPE, THREADS, WEIGHTS
 from pyperf_infer.units import parse_percent, parse_percentiles
 
 _KEY_VALUE = Parsed("KEY=VALUE", key_value)
 _PERCENT = Parsed("PERCENT", parse_percent)
 _SECONDS = Parsed("SECONDS", seconds)
 _MILLISECONDS = Parsed("MS", milliseconds)
-_TOLERANCE = Parsed("NUMBER", tolerance)
-_MOST_BATCH = 2**31 - 1
 
 
 def model_options(command: Any) -> Any:
@@ -40,37 +38,12 @@ def model_options(command: Any) -> Any:
             ),
             help="Repeatable. The cudagraph ones take --device cuda. [default: torch and onnxruntime]",
         ),
-        click.option(
-            "-b",
-            "--batch-size",
-            "batch_sizes",
-            multiple=True,
-            type=click.IntRange(1, _MOST_BATCH),
-            help="Repeatable. Fills the first dimension of every input that leaves it open. [default: 1]",
-        ),
-        click.option(
-            "--shape", "shapes", multiple=True, metavar="[NAME:]1x3x224x224", help="The whole shape of an input."
-        ),
-        click.option(
-            "--weights",
-            type=click.Path(path_type=Path),
-            help="A state_dict (.pth) or .safetensors file; without it weights are random.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
-            default="float32",
-            show_default=True,
-            help="float32 means it: TF32 is off. tf32 takes --device cuda, and the others a CPU made for them.",
-        ),
-        click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda[:N]", help="Where models run."),
-        click.option(
-            "--seed",
-            type=click.IntRange(0, 2**63 - 1),
-            default=42,
-            show_default=True,
-            help="Of weights, inputs and order.",
-        ),
+        BATCH_SIZES,
+        SHAPE,
+        WEIGHTS,
+        PRECISION,
+        DEVICE,
+        SEED,
     )
     return apply_options(options, command)
 
@@ -125,12 +98,8 @@ def measuring_options(command: Any) -> Any:
         click.option(
             "--margin", type=_PERCENT, default="1%", show_default=True, help="Differences up to this count as the same."
         ),
-        click.option(
-            "--rtol",
-            type=_TOLERANCE,
-            help="Of the outputs, relative to how much they move. [default: by precision, 0.001 for float32]",
-        ),
-        click.option("--atol", type=_TOLERANCE, help="Of the outputs, in their own unit. [default: 0]"),
+        RTOL,
+        ATOL,
         click.option(
             "--retry/--no-retry", default=True, show_default=True, help="Halve a batch that does not fit in memory."
         ),
@@ -141,7 +110,7 @@ def measuring_options(command: Any) -> Any:
 def runtime_options(command: Any) -> Any:
     """Threads, and what ONNX Runtime and PyTorch are given."""
     options = (
-        click.option("--threads", type=click.IntRange(1, 4096), help="Of each backend. [default: physical cores]"),
+        THREADS,
         click.option(
             "--inter-op-threads",
             type=click.IntRange(1, 4096),
