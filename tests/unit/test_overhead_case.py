@@ -108,7 +108,7 @@ class Ladder:
 
     def run(self, **plan: Any) -> tuple[dict[str, OverheadPath], Overhead, list[Entry]]:
         given: dict[str, Any] = {
-            "model": "m", "options": BackendOptions(threads=1), "max_duration_s": 0.4, "ci": 0.5, **plan,
+            "model": "m", "options": BackendOptions(threads=1), "max_duration_s": 2.5, "ci": 0.5, **plan,
         }  # fmt: skip
         around = Surroundings(plan=OverheadPlan(**given), phases=Phases(), observer=self.stages)
         overhead, entries = measure_case(MODEL, SHAPES, self.rungs, around)
@@ -128,7 +128,7 @@ def test_paths_that_work_have_their_difference_to_the_native_loop_of_their_runti
     ladder.add("session.run", 40_000).add("native loop", 20_000)
     rows, overhead, entries = ladder.run()
     assert [one.path for one in overhead.paths] == ["eager", "AOTI native loop", "session.run", "native loop"]
-    assert overhead.rounds >= 8
+    assert overhead.rounds >= 6
     assert (overhead.batch_size, overhead.shapes, overhead.threads) == (2, {"x": [2, 4]}, 1)
     for name, base in (("eager", "AOTI native loop"), ("session.run", "native loop")):
         row, loop = rows[name], rows[base]
