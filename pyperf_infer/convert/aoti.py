@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyperf_infer.convert import cxx
 from pyperf_infer.convert.aoti_export import REMEDY
+from pyperf_infer.convert.cache_folder import ENVIRONMENT_VARIABLE
 from pyperf_infer.convert.cuda_toolchain import cuda_toolchain
 from pyperf_infer.convert.failure import chain, explain, last_lines
 from pyperf_infer.convert.quiet import captured_chatter
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # Variables that change what Inductor writes. Where it keeps what it has made is not among them: here it keeps nothing.
 _PREFIXES = ("TORCHINDUCTOR_", "AOT_INDUCTOR_", "AOTINDUCTOR_", "ATEN_CPU_CAPABILITY")
 _OF_NO_EFFECT = ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS", "TORCHINDUCTOR_WORKER_START")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the file system, a quota, a limit of the process
 
 
 @dataclass(frozen=True)
@@ -160,15 +162,16 @@ def _monitor() -> Any:
 
 def _raise_explained(name: str, path: Path, error: Exception, chatter: str) -> NoReturn:
     output = _compilers_output(error)
+    full = next((said for said in map(os.strerror, _FULL) if said in (output or "")), None)
+    if full is not None:  # no fault of the compiler's, whose other words only say that it failed
+        raise _unwritten(name, path, full) from error
     if output is not None:
         raise cxx.failed(f"what AOTInductor made of {name}", output) from error
     if is_out_of_memory(error):
         raise OutOfMemoryError(f"{name} does not fit in memory while AOTInductor compiles it.") from error
     for link in chain(error, contexts=True):  # some of torch's wrappers name no cause
-        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise InputError(
-                f"The compiled model of {name} cannot be written to {path.parent}: {link.strerror or link}."
-            ) from error
+        if isinstance(link, OSError) and link.errno in (*_FULL, errno.EACCES, errno.EROFS):
+            raise _unwritten(name, path, link.strerror or str(link)) from error
         if type(link).__name__ in ("TritonMissing", "TritonMissingError"):
             raise BackendError(
                 f"AOTInductor needs Triton to compile {name} for a GPU, and it is not there: pip install triton"
@@ -176,6 +179,13 @@ def _raise_explained(name: str, path: Path, error: Exception, chatter: str) -> N
     raise InputError(
         f"AOTInductor cannot compile {name}: {explain(error)}\n{REMEDY}" + last_lines(chatter, "AOTInductor")
     ) from error
+
+
+def _unwritten(name: str, path: Path, why: str) -> InputError:
+    return InputError(
+        f"The compiled model of {name} cannot be written to {path.parent}: {why}. Free space there and in "
+        f"{tempfile.gettempdir()}, or set {ENVIRONMENT_VARIABLE} and TMPDIR to folders elsewhere."
+    )
 
 
 def _compilers_output(error: BaseException) -> str | None:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import tiny_models as tiny
 import torch
+from torch._inductor.exc import CppCompileError
 
 from pyperf_infer.convert import aoti, cache_folder
 from pyperf_infer.convert.aoti_cache import CachedPackage, cached_package, compile_package
@@ -214,6 +215,11 @@ def test_a_compiler_that_fails_on_the_model_shows_its_errors_and_what_to_do(
     ("failure", "kind", "says"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), InputError, "cannot be written to .*: No space left"),
+        (
+            CppCompileError(["g++"], "ld: final link failed: No space left on device\ncollect2: error: ld returned 1"),
+            InputError,
+            "cannot be written to .*: No space left on device. Free space .* or set PYPERF_INFER_CACHE_DIR",
+        ),
         (MemoryError(), OutOfMemoryError, "tiny does not fit in memory"),
         (RuntimeError("nobody knows"), InputError, "AOTInductor cannot compile tiny: nobody knows"),
     ],
