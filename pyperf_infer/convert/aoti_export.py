@@ -55,6 +55,7 @@ def export_for_aoti(name: str, module: torch.nn.Module, inputs: Mapping[str, tor
         try:
             with torch.no_grad():
                 program = torch.export.export(flattened(module, names), tuple(inputs.values()), strict=False)
+                _refuse_sparse(program, names)
                 refusal = _refusal(program, list(inputs))
         except InputError as error:
             raise InputError(f"{name} cannot be exported for AOTInductor: {error}") from error
@@ -70,6 +71,20 @@ def export_for_aoti(name: str, module: torch.nn.Module, inputs: Mapping[str, tor
     if refusal:
         raise InputError(f"{name} {refusal}\n{REMEDY}")
     return Exported(program, tuple(names), time.perf_counter() - start)
+
+
+def _refuse_sparse(program: ExportedProgram, outputs: Sequence[str]) -> None:
+    """No backend can hand over what is no block of memory, so that the remedy is another than REMEDY."""
+    import torch
+
+    for name, node in zip(outputs, program.graph_module.graph.output_node().args[0], strict=True):
+        layout = getattr(getattr(node, "meta", {}).get("val"), "layout", torch.strided)
+        if layout is not torch.strided:
+            kind = str(layout).removeprefix("torch.")
+            raise InputError(
+                f"its {name} is sparse ({kind}), and only dense outputs can be compared; return .to_dense()."
+                + _place(node)
+            )
 
 
 def _refusal(program: ExportedProgram, inputs: Sequence[str]) -> str | None:

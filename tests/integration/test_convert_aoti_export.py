@@ -185,3 +185,15 @@ def test_the_model_is_traced_and_not_run() -> None:
     export(Watched())
     assert calls
     assert torch.Tensor not in calls
+
+
+class SparseSecond(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"dense": x, "holes": x.relu().to_sparse()}  # the culprit
+
+
+def test_a_sparse_output_is_refused_by_name_with_the_line() -> None:
+    with pytest.raises(InputError, match=r"its holes is sparse \(sparse_coo\)") as caught:
+        export_for_aoti("tiny", SparseSecond().eval(), {"x": torch.randn(1, 4)})
+    assert "# the culprit" in str(caught.value)
+    assert "--backend torch" not in str(caught.value)
