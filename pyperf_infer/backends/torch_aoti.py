@@ -109,8 +109,9 @@ class PreparedAoti:
         self._joint: _core.Target | None = None  # over all streams, where there are several
         try:
             with explained(model.name), self._running():
-                for number in range(options.streams):
-                    self._models.append(self._loaded(number))
+                with self._named():
+                    for number in range(options.streams):
+                        self._models.append(self._loaded(number))
                 self.bind(inputs)
                 for one in self._models:
                     one.run()
@@ -163,6 +164,19 @@ class PreparedAoti:
         # What the compiled code calls in libtorch looks at this thread's state, as it does in a server in C++.
         with torch.inference_mode(), self._place.running():
             yield
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Has a package that is refused be called by its model: its own path is in the cache, or gone by then."""
+        try:
+            yield
+        except InputError as error:
+            before, _, why = str(error).partition(f"{self._package.path} ")
+            if before or not why:
+                raise
+            raise InputError(
+                f"{self._model.name}, compiled by AOTInductor, {why}; --backend torch runs it as it is"
+            ) from error
 
     def _loaded(self, number: int) -> AotiModel:
         options = self._options

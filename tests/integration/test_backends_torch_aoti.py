@@ -226,6 +226,21 @@ def test_what_fails_while_it_is_prepared_is_closed(
     assert [one.closed for one in FakeModel.loaded] == [True]
 
 
+@pytest.mark.usefixtures("asked")
+def test_a_package_that_is_refused_is_called_by_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: Any) -> None:
+        raise InputError(f"{path} calls aten::complex through PyTorch's proxy executor")
+
+    monkeypatch.setattr(torch_aoti, "AotiModel", refuse)
+    made, model = backend(), named("factory")
+    made.convert(model, SHAPES)
+    with pytest.raises(InputError) as caught:
+        made.prepare(model, inputs_of(model, 1))
+    assert str(caught.value).startswith(f"{model.name}, compiled by AOTInductor, calls aten::complex through")
+    assert "model.pt2" not in str(caught.value)
+    assert "--backend torch" in str(caught.value)
+
+
 @pytest.mark.parametrize("autocast", [False, True])
 def test_a_precision_is_compiled_in(
     asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, autocast: bool
