@@ -62,6 +62,7 @@ class ChildProcess:
     def __init__(self, what: str, factory: str, arguments: str, *, patience_s: float = PATIENCE_S) -> None:
         self._what, self._patience_s = what, patience_s
         self._held = b""
+        self._end: MeasurementError | None = None  # how it ended by itself, for whoever asks it again
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by close
         try:
             self._process = child.start_module(
@@ -107,7 +108,7 @@ class ChildProcess:
 
     def _ask(self, request: Request, answer: type[_Answer], granted_s: float = 0.0) -> _Answer:
         if self._errors.closed:
-            raise MeasurementError(f"the process of {self._what} has ended")
+            raise MeasurementError(str(self._end or f"the process of {self._what} has ended"))
         self._send(msgspec.json.encode(request) + b"\n")
         line = self._receive(time.monotonic() + min(granted_s, 1e6) + self._patience_s)
         try:
@@ -153,7 +154,8 @@ class ChildProcess:
             self._process.kill()
         said = self._last_error()
         self.close()
-        return MeasurementError(f"the process of {self._what} {how}{f': {said}' if said else ''}")
+        self._end = MeasurementError(f"the process of {self._what} {how}{f': {said}' if said else ''}")
+        return self._end
 
     def _last_error(self) -> str:
         size = os.fstat(self._errors.fileno()).st_size

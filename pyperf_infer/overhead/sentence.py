@@ -22,13 +22,11 @@ _NOTHING = "what Python costs is not known, as no path through it could be timed
 
 def sentence_of(overheads: Sequence[Overhead]) -> str:
     """One sentence over the batch sizes of a model; empty where there are none."""
-    clauses = []
-    for index, one in enumerate(overheads):
-        clauses.append((_clause(one, "Python" if index == 0 else "it"), one.batch_size))
-    told = []
-    for text, group in groupby(clauses, key=lambda clause: clause[0]):
-        batches = _listed([str(batch) for _, batch in group])
-        told.append(f"at batch {batches} {text}")
+    told: list[str] = []
+    for clause, group in groupby(overheads, key=lambda one: _clause(one, "it")):
+        alike = list(group)
+        batches = _listed([str(one.batch_size) for one in alike])
+        told.append(f"at batch {batches} {clause if told else _clause(alike[0], 'Python')}")
     text = "; ".join(told)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 

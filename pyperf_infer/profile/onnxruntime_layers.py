@@ -16,22 +16,37 @@ _NO_MODULE = "_empty_nn_module_stack"
 _WRAPPER = "module."  # what an export puts before every path where it had to flatten the outputs
 
 
-def layers_of(nodes: Iterable[Node], modules: frozenset[str]) -> tuple[str, ...]:
+def layers_of(nodes: Iterable[Node], modules: frozenset[str], shared: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Paths of the modules that nodes came from, each once; none where the graph does not tell.
 
     `modules`: all paths of the module that was exported, empty where there is none. A convolution that a batch norm was
-    folded into says the batch norm's path, and has weights called after its own: both are layers then.
+    folded into says the batch norm's path, and has weights called after its own: both are layers then. `shared`: see
+    `values_of_several`.
     """
     found: dict[str, None] = {}
     for node in nodes:
+        own = module_path(node.metadata)
         for name in node.inputs:
             path = _known(name.rpartition(".")[0], modules)
-            if path and path in modules:
+            if path and path in modules and (own is None or name not in shared):
                 found[path] = None
-        own = module_path(node.metadata)
         if own is not None:
             found[_known(own, modules)] = None
     return tuple(found)
+
+
+def values_of_several(nodes: Iterable[Node]) -> frozenset[str]:
+    """What nodes of different modules take: a weight that is tied, or that the exporter found to be equal to another.
+
+    It is called after one of them, which tells nothing of the others.
+    """
+    takers: dict[str, set[str]] = {}
+    for node in nodes:
+        own = module_path(node.metadata)
+        if own is not None:
+            for name in node.inputs:
+                takers.setdefault(name, set()).add(own)
+    return frozenset(name for name, modules in takers.items() if len(modules) > 1)
 
 
 def module_path(metadata: Mapping[str, str]) -> str | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pyperf_infer.profile.onnxruntime_layers import layers_of
+from pyperf_infer.profile.onnxruntime_layers import layers_of, values_of_several
 from pyperf_infer.results.csv_text import csv_text
 from pyperf_infer.results.profile_schema import ProfileRow
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pyperf_infer.profile.onnxruntime_nodes import MergedNode, Weight
 
 _MOST_NAMED = 8
+_SEVERAL = ("were", "they show", "they serve")
 _COLUMNS = (
     "name",
     "kind",
@@ -47,6 +48,7 @@ def node_rows(
     """
     rows = []
     counted: set[Weight] = set()
+    shared = values_of_several(one for node in nodes for one in node.origin)
     for node in nodes:
         total = node.total
         new = {key: count for key, count in (node.weights or {}).items() if key not in counted}
@@ -67,7 +69,7 @@ def node_rows(
                 provider=total.provider or None,
                 device_time_ms=total.device_ns / device_inferences / 1e6 if device_inferences else None,
                 sources=[one.label for one in node.origin],
-                layers=list(layers_of(node.origin, modules)),
+                layers=list(layers_of(node.origin, modules, shared)),
             )
         )
     return rows
@@ -92,9 +94,10 @@ def untold(rows: Sequence[ProfileRow], put_in: Sequence[bool]) -> list[str]:
     added = [row for row, mark in zip(rows, put_in, strict=True) if mark]
     if added:
         kinds = ", ".join(sorted({row.kind for row in added}))
+        were, they_show, they_serve = ("was", "it shows", "it serves") if len(added) == 1 else _SEVERAL
         said.append(
-            f"{_nodes(added)} ({kinds}), {_share(added, whole)} of the nodes' time, were put in by ONNX Runtime to "
-            "change a layout, a type or a device: they show the sources of the nodes that they serve"
+            f"{_nodes(added)} ({kinds}), {_share(added, whole)} of the nodes' time, {were} put in by ONNX Runtime to "
+            f"change a layout, a type or a device: {they_show} the sources of the nodes that {they_serve}"
         )
     return said
 

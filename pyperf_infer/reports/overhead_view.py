@@ -64,8 +64,8 @@ def overhead_notes(overhead: Overhead) -> list[Note]:
 
 
 def explanations(document: Document) -> list[Note]:
-    """What the columns mean, for the paths that are there."""
-    paths = [path for overhead in document.overheads for path in overhead.paths if path.failed is None]
+    """What the columns mean, for the paths that have figures in them."""
+    paths = [path for overhead in document.overheads for path in overhead.paths if path.difference_us is not None]
     if not paths:
         return []
     notes = [
@@ -188,7 +188,7 @@ def _interferences(overhead: Overhead) -> list[Note]:
 
 
 def _no_intervals(overhead: Overhead) -> list[Note]:
-    timed = any(one.alone_us is not None for one in overhead.paths)
+    timed = sum(one.alone_us is not None for one in overhead.paths) > 1  # one alone has no turns, however long it gets
     without = [one for one in overhead.paths if one.difference_us is not None and one.difference_interval_us is None]
     if not without and (overhead.rounds or not timed):
         return []

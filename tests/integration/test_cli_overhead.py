@@ -190,6 +190,6 @@ def test_a_process_that_is_killed_fails_its_rows_and_no_other(folder: Path) -> N
         command.finish(code=5)
     found = rows(read_document(folder / "r.json"))
     for path in ONNX_PATHS[:2]:
-        assert "the process of Python's onnxruntime" in (found[path].failed or "")
+        assert "the process of Python's onnxruntime was ended by SIGKILL" in (found[path].failed or "")
     assert found["native loop"].failed is None
     assert found["native loop"].alone_us is not None

@@ -98,9 +98,16 @@ def test_a_process_that_dies_is_told_with_its_last_words() -> None:
     process = opened()
     with pytest.raises(MeasurementError, match="the process of the test was ended by SIGKILL: a last word"):
         process.block("die", PLAN)
-    with pytest.raises(MeasurementError, match="the process of the test has ended"):
+    with pytest.raises(MeasurementError, match="was ended by SIGKILL: a last word"):  # whoever asks after that too
         process.block("short", PLAN)
     process.close()
+
+
+def test_a_process_that_is_closed_answers_no_more() -> None:
+    process = opened()
+    process.close()
+    with pytest.raises(MeasurementError, match="the process of the test has ended"):
+        process.block("short", PLAN)
 
 
 def test_a_process_that_does_not_answer_is_killed() -> None:

@@ -58,7 +58,7 @@ def test_a_row_has_its_time_the_difference_and_the_share_with_their_intervals() 
 def test_the_sentence_and_what_it_is_not_stand_below() -> None:
     text = words(rendered(made.document(ladder(), ladder(32))))
     assert (
-        "At batch 1 Python is 40% of a request through the AOTI Python loader and 12% through session.run; at batch 32"
+        "At batch 1 and 32 Python is 40% of a request through the AOTI Python loader and 12% through session.run."
         in text
     )
     assert "session.run makes its outputs anew in every call: that is in its figure." in text
@@ -99,6 +99,18 @@ def test_what_makes_a_figure_worth_less_is_said() -> None:
     assert "session.run: paths disturb each other: what is beyond the native loop is 1% to 2%" in text
     assert "3 rounds are too few for an interval" in text
     assert "batch 1, run_with_iobinding, native loop: slow today" in text
+
+
+def test_a_path_left_alone_is_not_told_to_take_more_time() -> None:
+    """Time does not help where the others have failed, and without figures nothing is to be explained."""
+    alone, other = (made.path(name, alone_us=99.0) for name in ("native loop", "session.run"))
+    failed = made.path("session.run", failed="no provider", parity=None)
+    text = words(rendered(made.document(made.overhead(alone, failed, rounds=0), status="failed")))
+    assert "not timed" in text
+    assert "--max-duration" not in text
+    assert "Beyond the native loop: what" not in text
+    both = words(rendered(made.document(made.overhead(alone, other, rounds=0))))
+    assert "0 rounds are too few for an interval. Give it a longer --max-duration" in both
 
 
 def test_an_interval_across_the_margin_asks_for_more_time() -> None:

@@ -91,6 +91,14 @@ def test_batch_sizes_stand_in_one_sentence() -> None:
     )
 
 
+def test_batch_sizes_of_which_the_same_is_to_be_said_share_it_from_the_first_on() -> None:
+    small = [made.overhead(made.path("session.run", 0.002, half=0.001), NATIVE, batch=batch) for batch in (1, 4)]
+    large = made.overhead(made.path("session.run", 0.12), NATIVE, batch=8)
+    assert sentence_of([*small, large]) == (
+        "At batch 1 and 4 Python does not matter (below 1%); at batch 8 it is 12% of a request through session.run."
+    )
+
+
 @pytest.mark.parametrize("name", ["eager", "compiled"])
 def test_what_runs_other_kernels_is_not_called_python(name: str) -> None:
     alone = said(made.path(name, 0.8))

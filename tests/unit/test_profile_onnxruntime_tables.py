@@ -164,7 +164,10 @@ def test_what_is_not_traced_is_named_with_its_share() -> None:
     )
     assert said.endswith("and 2 more")
     assert untold(found[:1], [False]) == []
-    assert "1 node (Relu), 100.0% of the nodes' time" in untold(found[:1], [True])[0]
+    (one,), (two,) = untold(found[:1], [True]), untold([found[0], found[0]], [True] * 2)
+    assert one.startswith("1 node (Relu), 100.0% of the nodes' time, was put in by ONNX Runtime")
+    assert one.endswith("it shows the sources of the nodes that it serves")
+    assert two.endswith("they show the sources of the nodes that they serve")
 
 
 def test_a_table_without_time_has_no_share() -> None:
@@ -201,6 +204,27 @@ def test_layers_are_those_of_the_notes_and_of_the_weights() -> None:
     node = Node("c", "Conv", ("x", "module.conv.weight", "val_3"), ("y",), metadata=notes)
     assert layers_of([node, node], frozenset({"", "conv", "bn"})) == ("conv", "bn")
     assert layers_of([node], frozenset()) == ("module.bn",)
+
+
+def test_a_weight_of_several_layers_names_none_that_a_node_is_not_of() -> None:
+    """Exporters keep equal weights once: every bias of zeros is called after the first layer that has one."""
+    nodes = [
+        Node(
+            path,
+            "Add",
+            ("x", "first.bias", f"{path}.own"),
+            (f"{path}.y",),
+            metadata={"pkg.torch.onnx.name_scopes": f"['', '{path}', 'add']"} if path != "unknown" else {},
+        )
+        for path in ("first", "second", "unknown")
+    ]
+    modules = frozenset({"", "first", "second"})
+    origins = [MergedNode(profiled((one.name, "Add", 1)).nodes[0], (one,), put_in=False, weights=None) for one in nodes]
+    found = node_rows(origins, inferences=1, whole_ms=0.1, modules=modules)
+    assert [row.layers for row in found] == [["first"], ["second"], ["first"]]
+    again = [MergedNode(one.total, (nodes[1],), put_in=False, weights=None) for one in origins]
+    found = node_rows(again, inferences=1, whole_ms=0.1, modules=modules)
+    assert all(row.layers == ["first", "second"] for row in found)  # of one module alone: it may have been folded
 
 
 def test_a_file_is_read_with_its_subgraphs_and_without_its_weights(tmp_path: Path) -> None:
