@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pyperf_infer.measure.case import Contestant, Surroundings
     from pyperf_infer.measure.entry import Case
     from pyperf_infer.measure.plan import RunPlan
-    from pyperf_infer.results.schema import Result
+    from pyperf_infer.results.schema import Result, Subject
 
 
 def notices_of(result: Result, one: Contestant, around: Surroundings) -> list[Notice]:
@@ -46,12 +46,12 @@ def not_together(case: Case) -> Notice:
     )
 
 
-def batch_halved(case: Case) -> Notice:
+def batch_halved(subject: Subject) -> Notice:
     return Notice(
         code="batch_halved",
         message=(
-            f"Batch {case.requested_batch_size} of {case.model.name} did not fit in memory; "
-            f"measured with {case.batch_size}."
+            f"Batch {subject.requested_batch_size} of {subject.model} did not fit in memory; "
+            f"measured with {subject.batch_size}."
         ),
         remedy="Use a smaller --batch-size, or --no-retry to make this an error.",
     )
@@ -110,7 +110,7 @@ def _rebuilt(result: Result) -> Iterator[Notice]:
         yield Notice(
             code="package_rebuilt",
             message=f"The compiled package of {result.subject.model} was compiled again: {first_line(why)}.",
-            remedy="Nothing is to be done; where it comes up again and again, look at the disk.",
+            remedy="Nothing is to be done. Where the same damage comes up again, the disk of the cache is at fault.",
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyperf_infer import __version__
 from pyperf_infer.backends.registry import make_backend, names_for
-from pyperf_infer.errors import InputError, MeasurementError, OutOfMemoryError, PyperfInferError, UsageError
+from pyperf_infer.errors import InputError, MeasurementError, PyperfInferError, UsageError
 from pyperf_infer.measure.alone import BrokenOffError, Interrupted, time_alone
 from pyperf_infer.measure.busy_pass import OTHER_MODELS, Measured, measure_busy, wants_pass
 from pyperf_infer.measure.case import (
@@ -25,6 +25,7 @@ from pyperf_infer.measure.entry import Case, failed_case, failed_result, subject
 from pyperf_infer.measure.gpu import GpuSide
 from pyperf_infer.measure.integrity import integrity_of
 from pyperf_infer.measure.interleaved import time_interleaved
+from pyperf_infer.measure.loading import load_model
 from pyperf_infer.measure.memory_ran_out import CrowdedError, raise_if_out_of_memory
 from pyperf_infer.measure.notices import batch_halved, first_line, not_together, notices_of
 from pyperf_infer.measure.observer import Observer
@@ -34,8 +35,7 @@ from pyperf_infer.models.inputs import batch_of, resolve_shapes
 from pyperf_infer.results.schema import Comparison, Document, Result, Subject, utc_now
 from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.system.environment import collect
-from pyperf_infer.system.memory import is_out_of_memory, memory_limit
-from pyperf_infer.timing.stopwatch import Stopwatch
+from pyperf_infer.system.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     Columns = Mapping[str, NDArray[np.int64]]  # by quantity, the judged one first
 
 DONE, BAD_VERDICT = 0, 1
-_IMPORT_MUCH = ("built-in", "config", "timm")  # building on the meta device, as `info` does, imports what loading needs
 
 
 class Run:
@@ -157,21 +156,15 @@ class Run:
         return self.plan.backends
 
     def _run_model(self, source: ModelSource, backends: list[Backend]) -> None:
-        plan, observer = self.plan, self._around.observer
-        observer.stage(f"{source.name}: loading")
+        plan = self.plan
         try:
-            if source.source in _IMPORT_MUCH:
-                with self.phases.timed("import for loading"):
-                    source.info()  # so that the first model's load time is not that of a thousand modules
-            with self.phases.timed("load model"), memory_limit(), Stopwatch() as load:
-                model = source.load(seed=plan.seed, weights=plan.weights, shapes=plan.shapes or None)
+            model, seconds = load_model(
+                source, seed=plan.seed, weights=plan.weights, shapes=plan.shapes,
+                phases=self.phases, observer=self._around.observer,
+            )  # fmt: skip
         except PyperfInferError as error:
             return self._fail_unloaded(source, backends, error)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            return self._fail_unloaded(source, backends, OutOfMemoryError(f"{source.name} does not fit in memory"))
-        loaded = Loaded(seconds=load.ns / 1e9, module_bytes=_bytes_of(model))
+        loaded = Loaded(seconds=seconds, module_bytes=_bytes_of(model))
         takers = [one for one in backends if one.accepts(model)]
         if plan.backends:
             self._refuse(model, [one for one in backends if one not in takers])
@@ -209,9 +202,9 @@ class Run:
                 break
             self._around.observer.notice(f"batch {batch} of {model.name} does not fit in memory; halving it")
             batch, shapes = batch // 2, smaller
-        if batch != requested:
-            for row in self.results[first_row:]:
-                row.warnings.append(batch_halved(case))
+        for row in self.results[first_row:]:
+            if row.subject.batch_size != requested:
+                row.warnings.append(batch_halved(row.subject))
 
     def _half(self, model: LoadedModel, batch: int) -> dict[str, tuple[int, ...]] | None:
         """The shapes at half the batch; None where it must not or cannot be halved, such as one that --shape fixes."""

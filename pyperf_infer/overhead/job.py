@@ -3,27 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from pyperf_infer import __version__
-from pyperf_infer.errors import InputError, OutOfMemoryError, PyperfInferError
+from pyperf_infer.errors import InputError
+from pyperf_infer.measure.loading import load_model
 from pyperf_infer.measure.phases import Phases
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import resolve_shapes
 from pyperf_infer.overhead.case import Entry, Surroundings, measure_case
 from pyperf_infer.results.schema import Document, Overhead, utc_now
 from pyperf_infer.system.environment import collect
-from pyperf_infer.system.memory import is_out_of_memory, memory_limit
 
 if TYPE_CHECKING:
     from pyperf_infer.measure.observer import Observer
-    from pyperf_infer.models.spec import LoadedModel, ModelSource
+    from pyperf_infer.models.spec import LoadedModel
     from pyperf_infer.overhead.paths import Rung
     from pyperf_infer.overhead.plan import OverheadPlan, Runtime
-
-_IMPORT_MUCH = ("built-in", "config", "timm")  # building on the meta device, as `info` does, imports what loading needs
 
 
 class OverheadJob:
@@ -55,8 +51,10 @@ class OverheadJob:
 
             with phases.timed("look at the GPU"):
                 self._environment.gpus = [GpuSide(plan.options.gpu_index, poll=False).described]
-        with self._loading(source):
-            model = source.load(seed=plan.seed, weights=plan.weights, shapes=plan.shapes or None)
+        model, _ = load_model(
+            source, seed=plan.seed, weights=plan.weights, shapes=plan.shapes,
+            phases=phases, observer=self._around.observer,
+        )  # fmt: skip
         cases = [resolve_shapes(model.inputs, batch, plan.shapes) for batch in plan.batch_sizes]
         with phases.timed("import backends"):
             rungs = [rung for runtime in self._runtimes(model) for rung in _rungs(runtime, plan)]
@@ -92,23 +90,6 @@ class OverheadJob:
         """0, or that of the first path that failed; 1 where it is no more than outputs that differ."""
         codes = [entry.exit_code for entry in self._entries if entry.error is not None]
         return next((code for code in codes if code > 1), max(codes, default=0))
-
-    @contextmanager
-    def _loading(self, source: ModelSource) -> Iterator[None]:
-        phases = self._around.phases
-        self._around.observer.stage(f"{source.name}: loading")
-        if source.source in _IMPORT_MUCH:
-            with phases.timed("import for loading"):
-                source.info()
-        try:
-            with phases.timed("load model"), memory_limit():
-                yield
-        except PyperfInferError:
-            raise
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise OutOfMemoryError(f"{source.name} does not fit in memory") from error
-            raise
 
     def _runtimes(self, model: LoadedModel) -> tuple[Runtime, ...]:
         asked = self._around.plan.runtimes
