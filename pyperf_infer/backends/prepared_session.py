@@ -55,9 +55,9 @@ class PreparedSession:
         plain = _outputs_without_graph(file, provider, options, inputs) if cuda_graph else None
         for _ in range(options.streams):
             self._sessions.append(open_session(file.path, options, provider, cuda_graph=cuda_graph))
-            self._sessions[-1].bind(_cast(inputs, self._sessions[-1]))
+            self._sessions[-1].bind(cast_inputs(inputs, self._sessions[-1]))
         session = self._sessions[0]
-        assignment = assignment_of(session, file.path, options, provider, _cast(inputs, session))
+        assignment = assignment_of(session, file.path, options, provider, cast_inputs(inputs, session))
         shape_nodes = check_assignment(assignment, file.path, provider, allow=options.allow_cpu_fallback)
         settings: dict[str, Setting] = {
             "onnxruntime": session.version,
@@ -72,12 +72,12 @@ class PreparedSession:
             **{f"provider:{key}": value for key, value in options.provider_options.items()},
         }
         if "float16" in file.types and session.stream is None:
-            casts = casts_of(session, file.path, options, provider, _cast(inputs, session))
+            casts = casts_of(session, file.path, options, provider, cast_inputs(inputs, session))
             settings["casts"] = None if casts is None else str(casts)
         if session.stream is not None:
             settings |= _gpu_settings(session, options, provider, assignment, cuda_graph=cuda_graph)
         if plain is not None:
-            first = _cast(inputs, session)
+            first = cast_inputs(inputs, session)
             for one in self._sessions:
                 settings["replay_check"] = check_replay(one, plain, (first, other_values(first)))
         self.facts = Facts(
@@ -103,7 +103,7 @@ class PreparedSession:
 
     def bind(self, inputs: Mapping[str, Array]) -> None:
         for session in self._open:
-            session.bind(_cast(inputs, session))
+            session.bind(cast_inputs(inputs, session))
 
     def outputs(self) -> dict[str, Array]:
         return self._open[0].run()
@@ -127,11 +127,11 @@ def _outputs_without_graph(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """What a session that captures nothing computes from the inputs, and from others; it is gone afterwards."""
     session = open_session(file.path, options, provider)
-    first = _cast(inputs, session)
+    first = cast_inputs(inputs, session)
     return session.run(first), session.run(other_values(first))
 
 
-def _cast(inputs: Mapping[str, Array], session: OnnxSession) -> dict[str, Array]:
+def cast_inputs(inputs: Mapping[str, Array], session: OnnxSession) -> dict[str, Array]:
     """The inputs with floats in the types that the session takes: for every export they are drawn in float32."""
     wanted = {info.name: info.dtype for info in session.inputs}
     return {

@@ -18,6 +18,7 @@ from typing import Any
 
 from pyperf_infer.convert import cache_folder
 from pyperf_infer.errors import InputError
+from pyperf_infer.results.atomic import sha256_of
 
 _MANIFEST = "manifest.json"
 _KEY_LENGTH = 40  # hex digits: 160 bits
@@ -107,7 +108,7 @@ def _seal(folder: Path, facts: Mapping[str, Any], description: Mapping[str, Any]
     manifest = {
         "description": description,
         "facts": facts,
-        "sha256": {path.name: _sha256(path) for path in files},
+        "sha256": {path.name: sha256_of(path) for path in files},
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     for path in (*files, folder / _MANIFEST, folder):
@@ -142,7 +143,7 @@ def _checked(entry: Path, description: Mapping[str, Any]) -> Mapping[str, Any] |
         raise _DamagedError("it was made for something else")
     for name, sha256 in manifest["sha256"].items():
         try:
-            found = _sha256(entry / name)
+            found = sha256_of(entry / name)
         except OSError as error:
             raise _DamagedError(f"{name} cannot be read: {error.strerror or error}") from error
         if found != sha256:
@@ -191,8 +192,3 @@ def _changes(name: str, old: object, new: object) -> Iterator[str]:
 
 def _last_used(entry: Path) -> float:
     return (entry / _MANIFEST).stat().st_mtime
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

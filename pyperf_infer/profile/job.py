@@ -10,25 +10,24 @@ from typing import TYPE_CHECKING, Literal
 
 from pyperf_infer import __version__
 from pyperf_infer.errors import InputError, MeasurementError, OutOfMemoryError, PyperfInferError
+from pyperf_infer.measure.loading import load_model
 from pyperf_infer.measure.phases import Phases
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import resolve_shapes
 from pyperf_infer.results.schema import Document, utc_now
 from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.system.environment import collect
-from pyperf_infer.system.memory import is_out_of_memory, memory_limit
+from pyperf_infer.system.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from pyperf_infer.backends.base import BackendOptions
     from pyperf_infer.measure.observer import Observer
-    from pyperf_infer.models.spec import LoadedModel, ModelSource
+    from pyperf_infer.models.spec import LoadedModel
     from pyperf_infer.profile.plan import ProfilePlan
     from pyperf_infer.results.schema import Profile
 
 BackendName = Literal["torch", "onnxruntime"]
 Profiler = Callable[["LoadedModel", Mapping[str, tuple[int, ...]]], "Profile"]
-
-_IMPORT_MUCH = ("built-in", "config", "timm")  # building on the meta device, as `info` does, imports what loading needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +71,10 @@ class Profiling:
 
             with self._phases.timed("look at the GPU"):
                 self._environment.gpus = [GpuSide(job.options.gpu_index, poll=False).described]
-        model = self._load(source)
+        model, _ = load_model(
+            source, seed=job.seed, weights=job.weights, shapes=job.shapes,
+            phases=self._phases, observer=self._observer,
+        )  # fmt: skip
         shapes = resolve_shapes(model.inputs, job.batch_size, job.shapes)
         for backend in self._backends(model):
             self._observer.stage(f"{model.name}: profiling {backend}")
@@ -108,22 +110,6 @@ class Profiling:
     def exit_code(self) -> int:
         """0, or that of the first failure."""
         return self.failures[0][1].exit_code if self.failures else 0
-
-    def _load(self, source: ModelSource) -> LoadedModel:
-        self._observer.stage(f"{source.name}: loading")
-        if source.source in _IMPORT_MUCH:
-            with self._phases.timed("import for loading"):
-                source.info()
-        job = self._job
-        try:
-            with self._phases.timed("load model"), memory_limit():
-                return source.load(seed=job.seed, weights=job.weights, shapes=job.shapes or None)
-        except PyperfInferError:
-            raise
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise OutOfMemoryError(f"{source.name} does not fit in memory") from error
-            raise
 
     def _backends(self, model: LoadedModel) -> tuple[BackendName, ...]:
         if model.module is not None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyperf_infer.backends.onnxruntime import OnnxRuntime
 from pyperf_infer.models.inputs import make_inputs
 from pyperf_infer.models.shapes import batch_of
+from pyperf_infer.profile.files import listed
 from pyperf_infer.profile.onnxruntime_events import arena_peak_bytes
 from pyperf_infer.profile.onnxruntime_kernels import METHOD as KERNELS
 from pyperf_infer.profile.onnxruntime_kernels import DevicePass, device_pass
@@ -20,9 +20,10 @@ from pyperf_infer.profile.onnxruntime_levels import Levels
 from pyperf_infer.profile.onnxruntime_nodes import merge
 from pyperf_infer.profile.onnxruntime_runs import Profiled, Trial, profile_in_turn, try_out
 from pyperf_infer.profile.onnxruntime_sessions import Sessions
-from pyperf_infer.profile.onnxruntime_table import mapped_share, node_rows, rows_csv, untold
+from pyperf_infer.profile.onnxruntime_table import COLUMNS, mapped_share, node_rows, untold
 from pyperf_infer.results.files import write_text
-from pyperf_infer.results.profile_schema import Profile, ProfileFile, ProfileTable
+from pyperf_infer.results.profile_csv import table_csv
+from pyperf_infer.results.profile_schema import Profile, ProfileTable
 from pyperf_infer.system.memory import PeakMemory
 
 if TYPE_CHECKING:
@@ -76,13 +77,13 @@ def profile_onnxruntime(
         plain.close()
     levels = Levels(sessions.model, options, backend.provider)
     table = _table(model, options, done, on_device, levels, sessions.no_graph, plan)
-    write_text(folder / NODES, rows_csv(table.rows))
-    files = [ProfileFile(name=NODES, what="the table of nodes", sha256=_sha256(folder / NODES))]
+    write_text(folder / NODES, table_csv(table, COLUMNS))
+    files = [listed(folder, NODES, "the table of nodes")]
     if trace is not None:
         what = "ONNX Runtime's own profile, a Chrome trace" + (
             " of the first session" if len(done.sessions) > 1 else ""
         )
-        files.insert(0, ProfileFile(name=TRACE, what=what, sha256=_sha256(trace)))
+        files.insert(0, listed(folder, TRACE, what))
     peak, method = _memory(trial, resident, options) if plan.memory else (None, None)
     return Profile(
         model=model.name,
@@ -154,8 +155,3 @@ def _memory(trial: Trial, resident: PeakMemory, options: BackendOptions) -> tupl
     if arena is not None:
         return arena, _ARENA
     return resident.increase_bytes, _RESIDENT.format(method=resident.method)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

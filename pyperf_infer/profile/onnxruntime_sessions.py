@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from pyperf_infer.backends.prepared_session import cast_inputs
 from pyperf_infer.backends.session import open_session
 from pyperf_infer.profile.onnxruntime_levels import first_line, saving, take_graph
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from pyperf_infer.backends.base import Array, BackendOptions
     from pyperf_infer.ort_session import OnnxSession
     from pyperf_infer.profile.onnxruntime_graph import Graph
-
-_FLOATS = ("float16", "float32", "float64", "bfloat16")
 
 
 class Session:
@@ -34,8 +31,7 @@ class Session:
 
     def bind(self) -> None:
         """Puts the inputs in place, which runs the model."""
-        wanted = {info.name: info.dtype for info in self._session.inputs}
-        self._session.bind({name: _cast(one, wanted.get(name, one.dtype.name)) for name, one in self._inputs.items()})
+        self._session.bind(cast_inputs(self._inputs, self._session))
 
     def end_profiling(self) -> Path:
         """Writes the profile and tells where."""
@@ -82,14 +78,3 @@ class Sessions:
     @property
     def _prefix(self) -> str:
         return str(self._folder / "profile")
-
-
-def _cast(array: Array, wanted: str) -> Array:
-    """Floats in the type that the session takes: those of a float16 export are drawn in float32."""
-    if array.dtype.name == wanted or array.dtype.name not in _FLOATS or wanted not in _FLOATS:
-        return array
-    if wanted == "bfloat16":
-        import ml_dtypes
-
-        return array.astype(ml_dtypes.bfloat16)
-    return array.astype(np.dtype(wanted))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pyperf_infer.profile.onnxruntime_layers import layers_of, values_of_several
-from pyperf_infer.results.csv_text import csv_text
 from pyperf_infer.results.profile_schema import ProfileRow
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 8
 _SEVERAL = ("were", "they show", "they serve")
-_COLUMNS = (
+COLUMNS = (  # of the nodes' CSV file
     "name",
     "kind",
     "provider",
@@ -102,31 +101,6 @@ def untold(rows: Sequence[ProfileRow], put_in: Sequence[bool]) -> list[str]:
     return said
 
 
-def rows_csv(rows: Sequence[ProfileRow]) -> str:
-    """One line a node. Lists are separated by semicolons, shapes written 1x3x224x224."""
-    lines: list[list[str | int | float | None]] = [list(_COLUMNS)]
-    lines += [
-        [
-            row.name,
-            row.kind,
-            row.provider,
-            row.calls,
-            _shapes(row.input_shapes),
-            _shapes(row.output_shapes),
-            row.time_ms,
-            row.share,
-            row.total_ms,
-            row.device_time_ms,
-            row.parameters,
-            row.output_bytes,
-            "; ".join(row.sources),
-            "; ".join(row.layers),
-        ]
-        for row in rows
-    ]
-    return csv_text(lines)
-
-
 def _nodes(rows: Sequence[ProfileRow]) -> str:
     return "1 node" if len(rows) == 1 else f"{len(rows)} nodes"
 
@@ -138,7 +112,3 @@ def _share(rows: Sequence[ProfileRow], whole: float) -> str:
 def _named(rows: Sequence[ProfileRow]) -> str:
     more = f" and {len(rows) - _MOST_NAMED} more" if len(rows) > _MOST_NAMED else ""
     return ", ".join(f"{row.kind} '{row.name}'" for row in rows[:_MOST_NAMED]) + more
-
-
-def _shapes(shapes: Sequence[Sequence[int]]) -> str:
-    return "; ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)

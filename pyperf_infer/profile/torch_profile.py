@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +13,7 @@ from pyperf_infer.backends.torch_common import explained
 from pyperf_infer.models.inputs import batch_of, make_inputs
 from pyperf_infer.profile import memory as memory_pass
 from pyperf_infer.profile.eager_model import EagerModel, open_eager
+from pyperf_infer.profile.files import listed
 from pyperf_infer.profile.inference_loop import batches, warm_up
 from pyperf_infer.profile.layer_shapes import look
 from pyperf_infer.profile.layer_timer import LayerTimer
@@ -21,10 +21,11 @@ from pyperf_infer.profile.layers import find_layers, without
 from pyperf_infer.profile.perturbation import NO_ROUND, Switched, perturbation
 from pyperf_infer.profile.python_path import PythonPath
 from pyperf_infer.profile.spans import Totals
-from pyperf_infer.profile.torch_table import layer_rows, layers_csv, memory_rows, untold
+from pyperf_infer.profile.torch_table import COLUMNS, layer_rows, memory_rows, untold
 from pyperf_infer.profile.trace import WHAT as WHAT_TRACE
 from pyperf_infer.profile.trace import write_trace
 from pyperf_infer.results.files import write_text
+from pyperf_infer.results.profile_csv import table_csv
 from pyperf_infer.results.profile_schema import Profile, ProfileFile, ProfileTable
 from pyperf_infer.timing.target import garbage_collection
 
@@ -130,7 +131,7 @@ class _Passes:
             Switched(self._whole, timer.inference, timer.attach, timer.detach), self._call_ns, self._plan
         )
         layers = self._table("torch layers", method, rows, whole_ms, totals.inferences, cost, not_told, rest_ms)
-        write_text(self._folder / LAYERS, layers_csv(rows))
+        write_text(self._folder / LAYERS, table_csv(layers, COLUMNS))
         self._list(LAYERS, "the table of layers")
         if meter is not None and peaks is not None:
             self.memory_method = meter.method if peaks.missing is None else f"not measured: {peaks.missing}"
@@ -195,6 +196,4 @@ class _Passes:
         return table
 
     def _list(self, name: str, what: str) -> None:
-        with (self._folder / name).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.files.append(ProfileFile(name=name, what=what, sha256=digest))
+        self.files.append(listed(self._folder, name, what))

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pyperf_infer.profile.layers import parameters_of, parts
-from pyperf_infer.results.csv_text import Cell, csv_text
 from pyperf_infer.results.profile_schema import ProfileRow
 
 if TYPE_CHECKING:
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from pyperf_infer.profile.memory_peaks import Peaks
     from pyperf_infer.profile.spans import Totals
 
-_COLUMNS = (
-    "path", "kind", "calls", "input_shapes", "output_shapes", "time_ms", "share", "total_ms", "parameters",
+COLUMNS = (  # of the layers' CSV file
+    "name", "kind", "calls", "input_shapes", "output_shapes", "time_ms", "share", "total_ms", "parameters",
     "output_bytes", "peak_memory_bytes", "aliases",
 )  # fmt: skip
 
@@ -93,30 +92,3 @@ def untold(layers: Sequence[Layer], ran: Collection[int]) -> list[str]:
     return [
         f"{parts(silent)} did not run by a call of its own: what was done with its parameters is in the rows around it"
     ]
-
-
-def layers_csv(rows: Sequence[ProfileRow]) -> str:
-    """One line a layer. Lists are separated by semicolons, shapes written 1x3x224x224."""
-    lines: list[Sequence[Cell]] = [_COLUMNS]
-    lines += [
-        (
-            row.name,
-            row.kind,
-            row.calls,
-            _shapes(row.input_shapes),
-            _shapes(row.output_shapes),
-            row.time_ms,
-            row.share,
-            row.total_ms,
-            row.parameters,
-            row.output_bytes,
-            row.peak_memory_bytes,
-            "; ".join(row.aliases),
-        )
-        for row in rows
-    ]
-    return csv_text(lines)
-
-
-def _shapes(shapes: Sequence[Sequence[int]]) -> str:
-    return "; ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)

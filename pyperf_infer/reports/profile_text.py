@@ -10,15 +10,14 @@ from pyperf_infer.reports.escape import markdown, markdown_line, printable
 from pyperf_infer.reports.markdown import bullets, headline_markdown, table_markdown
 from pyperf_infer.reports.profile_view import columns_of, profile_facts, profile_title, table_notes, table_title
 from pyperf_infer.results.csv_text import Cell, csv_text
+from pyperf_infer.results.profile_csv import table_lines
 
 if TYPE_CHECKING:
-    from pyperf_infer.results.schema import Document, Profile, ProfileRow, ProfileTable
+    from pyperf_infer.results.schema import Document, Profile, ProfileTable
 
-_EMPTY_ROW: dict[str, Cell] = dict.fromkeys(
-    (
-        "name", "kind", "calls", "time_ms", "share", "total_ms", "input_shapes", "output_shapes", "parameters",
-        "output_bytes", "peak_memory_bytes", "device_time_ms", "provider", "aliases", "sources", "layers",
-    )
+_FIELDS = (
+    "name", "kind", "calls", "time_ms", "share", "total_ms", "input_shapes", "output_shapes", "parameters",
+    "output_bytes", "peak_memory_bytes", "device_time_ms", "provider", "aliases", "sources", "layers",
 )  # fmt: skip
 
 
@@ -44,7 +43,7 @@ def profile_csv(document: Document) -> str:
         {**_head(profile, table), **line}
         for profile in document.profiles
         for table in profile.tables
-        for line in [*map(_row, table.rows), *_ends(table)]
+        for line in table_lines(table, _FIELDS)
     ]
     if not lines:
         return ""
@@ -53,7 +52,6 @@ def profile_csv(document: Document) -> str:
 
 
 def _head(profile: Profile, table: ProfileTable) -> dict[str, Cell]:
-    cost = table.perturbation
     return {
         "model": profile.model,
         "batch_size": profile.batch_size,
@@ -63,51 +61,4 @@ def _head(profile: Profile, table: ProfileTable) -> dict[str, Cell]:
         "threads": profile.threads,
         "table": table.name,
         "inferences": table.inferences,
-        "plain_ms": None if cost is None else cost.plain_ms,
-        "instrumented_ms": None if cost is None else cost.instrumented_ms,
     }
-
-
-def _row(row: ProfileRow) -> dict[str, Cell]:
-    return {
-        "record": "row",
-        **_EMPTY_ROW,
-        "name": row.name,
-        "kind": row.kind,
-        "calls": row.calls,
-        "time_ms": row.time_ms,
-        "share": row.share,
-        "total_ms": row.total_ms,
-        "input_shapes": _shapes(row.input_shapes),
-        "output_shapes": _shapes(row.output_shapes),
-        "parameters": row.parameters,
-        "output_bytes": row.output_bytes,
-        "peak_memory_bytes": row.peak_memory_bytes,
-        "device_time_ms": row.device_time_ms,
-        "provider": row.provider,
-        "aliases": _listed(row.aliases),
-        "sources": _listed(row.sources),
-        "layers": _listed(row.layers),
-    }
-
-
-def _ends(table: ProfileTable) -> list[dict[str, Cell]]:
-    if all(row.time_ms is None for row in table.rows):
-        return []
-    return [
-        {
-            "record": record,
-            **_EMPTY_ROW,
-            "time_ms": time_ms,
-            "share": time_ms / table.whole_ms if table.whole_ms else None,
-        }
-        for record, time_ms in (("rest", table.rest_ms), ("whole", table.whole_ms))
-    ]
-
-
-def _shapes(shapes: list[list[int]]) -> str | None:
-    return "; ".join("x".join(map(str, shape)) or "scalar" for shape in shapes) or None
-
-
-def _listed(names: list[str]) -> str | None:
-    return "; ".join(names) or None

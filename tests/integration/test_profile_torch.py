@@ -120,9 +120,14 @@ def test_the_trace_has_operators_within_named_layers(profile: Profile, folder: P
 
 
 def test_the_csv_file_has_the_rows(profile: Profile, folder: Path) -> None:
-    read = list(csv.DictReader((folder / "torch-layers.csv").read_text().splitlines()))
-    rows = table(profile, "torch layers").rows
-    assert [(one["path"], one["kind"]) for one in read] == [(row.name, row.kind) for row in rows]
+    lines = list(csv.DictReader((folder / "torch-layers.csv").read_text().splitlines()))
+    found = table(profile, "torch layers")
+    rows, read = found.rows, [line for line in lines if line["record"] == "row"]
+    assert [line["record"] for line in lines[len(read) :]] == ["rest", "whole"]
+    assert (float(lines[-2]["time_ms"]), float(lines[-1]["time_ms"])) == (found.rest_ms, found.whole_ms)
+    assert found.perturbation is not None
+    assert {float(line["plain_ms"]) for line in lines} == {found.perturbation.plain_ms}
+    assert [(one["name"], one["kind"]) for one in read] == [(row.name, row.kind) for row in rows]
     assert [float(one["time_ms"]) for one in read] == [row.time_ms for row in rows]
     assert [one["input_shapes"] for one in read] == ["2x4"] * 3
     assert read[2]["output_shapes"] == "2x4"

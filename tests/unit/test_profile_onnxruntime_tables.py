@@ -19,7 +19,9 @@ from pyperf_infer.profile.onnxruntime_events import Event, NodeTotals, inference
 from pyperf_infer.profile.onnxruntime_graph import Graph, Node, read_graph
 from pyperf_infer.profile.onnxruntime_layers import layers_of, module_path
 from pyperf_infer.profile.onnxruntime_nodes import MergedNode, merge
-from pyperf_infer.profile.onnxruntime_table import mapped_share, node_rows, rows_csv, untold
+from pyperf_infer.profile.onnxruntime_table import COLUMNS, mapped_share, node_rows, untold
+from pyperf_infer.results.profile_csv import table_csv
+from pyperf_infer.results.profile_schema import ProfileTable
 
 if TYPE_CHECKING:
     from pyperf_infer.results.profile_schema import ProfileRow
@@ -178,8 +180,14 @@ def test_a_table_without_time_has_no_share() -> None:
 def test_the_csv_has_a_line_a_node_and_runs_nothing_in_a_spreadsheet() -> None:
     found = rows(merge([(profiled(("=HYPERLINK()", "Conv", 30), ("b", "Relu", 1)), None)], trace))
     found[1].input_shapes, found[1].sources, found[1].layers = [[1, 3], []], ["p", "q"], ["m.0"]
-    lines = list(csv.DictReader(io.StringIO(rows_csv(found))))
-    assert [line["name"] for line in lines] == ["'=HYPERLINK()", "b"]
+    table = ProfileTable(
+        name="onnxruntime nodes", backend="onnxruntime", method="", inferences=1, rows=found, whole_ms=0.04,
+        rest_ms=0.009, perturbation=None,
+    )  # fmt: skip
+    lines = list(csv.DictReader(io.StringIO(table_csv(table, COLUMNS))))
+    assert [line["name"] for line in lines] == ["'=HYPERLINK()", "b", "", ""]
+    assert [(line["record"], line["time_ms"]) for line in lines[2:]] == [("rest", "0.009"), ("whole", "0.04")]
+    assert lines[0]["plain_ms"] == ""
     assert (lines[1]["input_shapes"], lines[1]["sources"], lines[1]["layers"]) == ("1x3; scalar", "p; q", "m.0")
     assert (lines[1]["time_ms"], lines[1]["total_ms"]) == ("0.001", "")
 
