@@ -14,19 +14,23 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from pyperf_infer.results import gpu_schema, overhead_schema, profile_schema
-from pyperf_infer.results.fields import (
+from pyperf_infer.results import (
+    comparison_schema,
+    gpu_schema,
+    overhead_schema,
+    processes_schema,
+    profile_schema,
+    steady_schema,
+    timing_schema,
+)
+from pyperf_infer.results.fields import (  # noqa: TC001  msgspec reads them
     AboveZero,
     Count,
-    Interval,
     NonNegative,
-    Percent,
     Positive,
     Quantity,
     Sha256,
-    Share,
     UtcTime,
-    check_order,
 )
 
 SCHEMA_VERSION = 1
@@ -34,6 +38,7 @@ TOOL: Final = "pyperf-infer"
 
 Setting = str | int | float | bool | None
 
+Comparison = comparison_schema.Comparison
 Gpu = gpu_schema.Gpu
 GpuActivity = gpu_schema.GpuActivity
 GpuMethod = gpu_schema.GpuMethod
@@ -41,11 +46,19 @@ GpuProcess = gpu_schema.GpuProcess
 Integrity = gpu_schema.Integrity
 Overhead = overhead_schema.Overhead
 OverheadPath = overhead_schema.OverheadPath
+Outliers = timing_schema.Outliers
+Percentile = timing_schema.Percentile
 Perturbation = profile_schema.Perturbation
+Processes = processes_schema.Processes
+ProcessRun = processes_schema.ProcessRun
 Profile = profile_schema.Profile
 ProfileFile = profile_schema.ProfileFile
 ProfileRow = profile_schema.ProfileRow
 ProfileTable = profile_schema.ProfileTable
+QuantityBlock = timing_schema.QuantityBlock
+Steady = steady_schema.Steady
+Stop = timing_schema.Stop
+Warmup = timing_schema.Warmup
 
 
 def utc_now() -> UtcTime:
@@ -131,29 +144,6 @@ class Subject(Struct, kw_only=True):
     precision: str
 
 
-class Warmup(Struct, kw_only=True):
-    """The warm-up that was asked for (budget, minimum) and what it took."""
-
-    budget_ms: NonNegative
-    min_iterations: Count
-    iterations: Count
-    duration_ms: NonNegative
-    steady: bool
-
-
-class Stop(Struct, kw_only=True):
-    """The stop rule that was asked for, and how it ended."""
-
-    ci: NonNegative  # relative half-width of the median's interval: 0.01 for 1%
-    confidence: Share
-    min_iterations: Count
-    min_duration_s: NonNegative
-    max_duration_s: NonNegative
-    reason: str
-    looks: Count
-    converged: bool
-
-
 class ProviderNodes(Struct, kw_only=True):
     """Nodes of the graph that one execution provider runs."""
 
@@ -189,43 +179,6 @@ class Method(Struct, kw_only=True):
     measured_duration_s: NonNegative | None = None
     providers: NodeAssignment | None = None
     gpu: GpuMethod | None = None  # None where no GPU took part
-
-
-class Percentile(Struct, kw_only=True):
-    """One percentile: a value, or why there is none."""
-
-    percent: Percent
-    value_ms: NonNegative | None = None
-    interval_ms: Interval | None = None
-    refused: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.value_ms is None) == (self.refused is None):
-            raise ValueError(f"p{self.percent:g} must have either a value or the reason why it has none")
-        check_order("interval_ms", self.interval_ms)
-
-
-class QuantityBlock(Struct, kw_only=True):
-    """One measured quantity in milliseconds. ``results.quantity.block_from_ns`` makes one from nanoseconds."""
-
-    count: Positive
-    mean_ms: NonNegative
-    stddev_ms: NonNegative | None  # None for a single sample
-    min_ms: NonNegative
-    max_ms: NonNegative
-    p50_ms: NonNegative
-    p50_interval_ms: Interval | None  # None where too few samples support one
-    percentiles: list[Percentile]
-    outliers: Count  # beyond Tukey's fences; flagged, never removed
-    autocorrelation_lag1: float | None  # None where it is not defined: constant or too few samples
-    p90_ms: NonNegative | None = None
-    p95_ms: NonNegative | None = None
-    p99_ms: NonNegative | None = None
-
-    def __post_init__(self) -> None:
-        check_order("p50_interval_ms", self.p50_interval_ms)
-        if not self.min_ms <= self.p50_ms <= self.max_ms:
-            raise ValueError(f"p50_ms {self.p50_ms} lies outside [min_ms, max_ms] = [{self.min_ms}, {self.max_ms}]")
 
 
 class Summary(Struct, kw_only=True):
@@ -344,29 +297,6 @@ class Parity(Struct, kw_only=True):
     reason: str | None = None
 
 
-class Comparison(Struct, kw_only=True):
-    """Two backends on the same model and batch, from interleaved blocks. ``ratio`` above 1: the contender is faster."""
-
-    model: str
-    batch_size: Positive
-    precision: str | None = None  # None in documents written before there was more than one
-    baseline: str
-    contender: str
-    ratio: AboveZero  # p50 of the baseline / p50 of the contender
-    interval: Interval | None  # None where too few rounds support one
-    confidence: Share
-    margin: NonNegative
-    verdict: Literal["faster", "slower", "same", "undecided"]
-    reason: str | None
-    rounds: Count
-    discarded_calls: Count
-
-    def __post_init__(self) -> None:
-        check_order("interval", self.interval)
-        if self.interval is None and self.verdict != "undecided":
-            raise ValueError(f"the verdict {self.verdict!r} needs an interval")
-
-
 class Result(Struct, kw_only=True):
     """One model x batch x precision x backend."""
 
@@ -378,6 +308,8 @@ class Result(Struct, kw_only=True):
     parity: Parity | None = None
     gpu_activity: GpuActivity | None = None  # None where no GPU took part
     integrity: Integrity | None = None  # None where no GPU took part
+    steady: Steady | None = None  # None where it failed, and in older documents
+    processes: Processes | None = None  # None where one process measured it
     warnings: list[Warning] = []
     error: Failure | None = None
 
