@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Activity', 'AotiModel', 'AotiStreamBinding', 'AotiStreamTarget', 'AotiTarget', 'AotiTensor', 'Block', 'CacheFlush', 'CallableLane', 'CallableTarget', 'ClockProperties', 'EventOverhead', 'EventPair', 'GpuContext', 'GpuFacts', 'GpuStream', 'GraphLane', 'GraphTarget', 'MeasureOutcome', 'NoopTarget', 'ORT_ASSIGNMENT_API', 'ORT_OLDEST_API', 'ORT_RECORD_ASSIGNMENT', 'OrtDeviceBinding', 'OrtEnvironment', 'OrtSession', 'OrtSessionOptions', 'OrtStreamTarget', 'OrtTarget', 'OrtTensorInfo', 'Samples', 'ScheduleOutcome', 'SchedulePlan', 'StopPlan', 'StreamCallableTarget', 'StreamPlan', 'StreamTarget', 'Target', 'WarmupOutcome', 'dependence_at', 'estimate_quantile', 'gpu_count', 'interleave', 'load_ort', 'measure', 'measure_steady_clock', 'now_ns', 'quantile_rank', 'quantile_ranks', 'run_batch', 'run_batched', 'take_activity_snapshot', 'warm_up']
+__all__: list[str] = ['Activity', 'AotiModel', 'AotiStreamBinding', 'AotiStreamTarget', 'AotiTarget', 'AotiTensor', 'Block', 'CacheFlush', 'CallableLane', 'CallableTarget', 'ClockProperties', 'EventOverhead', 'EventPair', 'GpuContext', 'GpuFacts', 'GpuStream', 'GraphLane', 'GraphTarget', 'MeasureOutcome', 'NoopTarget', 'ORT_ASSIGNMENT_API', 'ORT_OLDEST_API', 'ORT_RECORD_ASSIGNMENT', 'OrtDeviceBinding', 'OrtEnvironment', 'OrtSession', 'OrtSessionOptions', 'OrtStreamTarget', 'OrtTarget', 'OrtTensorInfo', 'Replay', 'Samples', 'ScheduleOutcome', 'SchedulePlan', 'SpinTarget', 'StopPlan', 'StreamCallableTarget', 'StreamPlan', 'StreamTarget', 'Target', 'WarmupOutcome', 'dependence_at', 'estimate_quantile', 'gpu_count', 'interleave', 'load_ort', 'measure', 'measure_steady_clock', 'now_ns', 'quantile_rank', 'quantile_ranks', 'replay_stop_rule', 'run_batch', 'run_batched', 'spin', 'take_activity_snapshot', 'warm_up']
 class ClockProperties:
     @property
     def name(self) -> str:
@@ -62,6 +62,16 @@ class Activity:
     @property
     def wall_ns(self) -> int:
         ...
+class Replay:
+    @property
+    def count(self) -> int:
+        ...
+    @property
+    def looks(self) -> int:
+        ...
+    @property
+    def reason(self) -> str:
+        ...
 class Target:
     def quantities(self, mode: str) -> list[str]:
         ...
@@ -70,6 +80,9 @@ class Target:
         ...
 class NoopTarget(Target):
     def __init__(self) -> None:
+        ...
+class SpinTarget(Target):
+    def __init__(self, iterations: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
 class CallableTarget(Target):
     def __init__(self, function: collections.abc.Callable[[], typing.Any]) -> None:
@@ -106,10 +119,13 @@ class WarmupOutcome:
     def first_call_ns(self) -> int:
         ...
     @property
+    def samples_ns(self) -> numpy.typing.NDArray[numpy.int64]:
+        ...
+    @property
     def steady(self) -> bool:
         ...
 class StopPlan:
-    def __init__(self, *, min_samples: typing.SupportsInt | typing.SupportsIndex = 30, min_duration_ns: typing.SupportsInt | typing.SupportsIndex = 1000000000, max_duration_ns: typing.SupportsInt | typing.SupportsIndex = 20000000000, max_samples: typing.SupportsInt | typing.SupportsIndex = 10000000, relative_half_width: typing.SupportsFloat | typing.SupportsIndex = 0.01, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95, clock_step_ns: typing.SupportsInt | typing.SupportsIndex = 1) -> None:
+    def __init__(self, *, min_samples: typing.SupportsInt | typing.SupportsIndex = 30, min_duration_ns: typing.SupportsInt | typing.SupportsIndex = 1000000000, max_duration_ns: typing.SupportsInt | typing.SupportsIndex = 20000000000, max_samples: typing.SupportsInt | typing.SupportsIndex = 10000000, relative_half_width: typing.SupportsFloat | typing.SupportsIndex = 0.01, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95, clock_step_ns: typing.SupportsInt | typing.SupportsIndex = 1, quantile: typing.SupportsFloat | typing.SupportsIndex = 0.5) -> None:
         ...
     @property
     def clock_step_ns(self) -> int:
@@ -130,6 +146,9 @@ class StopPlan:
     def min_samples(self) -> int:
         ...
     @property
+    def quantile(self) -> float:
+        ...
+    @property
     def relative_half_width(self) -> float:
         ...
 class MeasureOutcome:
@@ -140,7 +159,13 @@ class MeasureOutcome:
     def looks(self) -> int:
         ...
     @property
+    def looks_ns(self) -> int:
+        ...
+    @property
     def reason(self) -> str:
+        ...
+    @property
+    def relative_half_width(self) -> float | None:
         ...
 class SchedulePlan:
     def __init__(self, *, min_block_calls: typing.SupportsInt | typing.SupportsIndex = 10, min_block_ns: typing.SupportsInt | typing.SupportsIndex = 100000000, max_jitter_ns: typing.SupportsInt | typing.SupportsIndex = 10000000, min_rounds: typing.SupportsInt | typing.SupportsIndex = 8, max_duration_ns: typing.SupportsInt | typing.SupportsIndex = 10000000000, relative_half_width: typing.SupportsFloat | typing.SupportsIndex = 0.01, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95, seed: typing.SupportsInt | typing.SupportsIndex = 42) -> None:
@@ -170,6 +195,9 @@ class ScheduleOutcome:
         ...
     @property
     def duration_ns(self) -> int:
+        ...
+    @property
+    def half_width(self) -> float | None:
         ...
     @property
     def looks(self) -> int:
@@ -514,9 +542,13 @@ def quantile_rank(n: typing.SupportsInt | typing.SupportsIndex, quantile: typing
     ...
 def quantile_ranks(n: typing.SupportsInt | typing.SupportsIndex, quantile: typing.SupportsFloat | typing.SupportsIndex, confidence: typing.SupportsFloat | typing.SupportsIndex, dependence: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> tuple[int, int] | None:
     ...
+def replay_stop_rule(samples_ns: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], plan: ...) -> Replay:
+    ...
 def run_batch(target: Target, samples: Samples, calls: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 def run_batched(target: Target, calls: typing.SupportsInt | typing.SupportsIndex) -> int:
+    ...
+def spin(iterations: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
 def take_activity_snapshot(root: str = '') -> Activity:
     ...

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pyperf_infer.aoti_model import AotiModel
 from pyperf_infer.ort_session import OnnxSession
-from pyperf_infer.timing.comparison import Comparison, compare
+from pyperf_infer.timing.comparison import Comparison, compare, compare_all
 from pyperf_infer.timing.cuda import CudaStream, EventTimer, cuda_graph, gpu_count, on_stream
 from pyperf_infer.timing.measurement import Measurement, measure
 from pyperf_infer.timing.samples import Samples
@@ -30,6 +30,7 @@ __all__ = [
     "Samples",
     "Stopwatch",
     "compare",
+    "compare_all",
     "cuda_graph",
     "gpu_count",
     "measure",

@@ -87,7 +87,11 @@ void bind_measure(py::module_& module) {
       .def_readonly("calls", &WarmupOutcome::calls)
       .def_readonly("duration_ns", &WarmupOutcome::duration_ns)
       .def_readonly("first_call_ns", &WarmupOutcome::first_call_ns)
-      .def_readonly("steady", &WarmupOutcome::steady);
+      .def_readonly("steady", &WarmupOutcome::steady)
+      .def_property_readonly("samples_ns", [](const WarmupOutcome& outcome) {
+        return py::array_t<std::int64_t>(static_cast<py::ssize_t>(outcome.samples_ns.size()),
+                                         outcome.samples_ns.data());
+      });
   module.def(
       "warm_up",
       [](Target& target, std::int64_t min_calls, std::int64_t budget_ns, const std::string& mode,
@@ -104,9 +108,9 @@ void bind_measure(py::module_& module) {
   py::class_<StopPlan>(module, "StopPlan")
       .def(py::init([](std::int64_t min_samples, std::int64_t min_duration_ns, std::int64_t max_duration_ns,
                        std::int64_t max_samples, double relative_half_width, double confidence,
-                       std::int64_t clock_step_ns) {
+                       std::int64_t clock_step_ns, double quantile) {
              const StopPlan plan{min_samples,         min_duration_ns, max_duration_ns, max_samples,
-                                 relative_half_width, confidence,      clock_step_ns};
+                                 relative_half_width, confidence,      clock_step_ns,   quantile};
              check(plan);
              return plan;
            }),
@@ -114,17 +118,21 @@ void bind_measure(py::module_& module) {
            py::arg("min_duration_ns") = StopPlan{}.min_duration_ns,
            py::arg("max_duration_ns") = StopPlan{}.max_duration_ns, py::arg("max_samples") = StopPlan{}.max_samples,
            py::arg("relative_half_width") = StopPlan{}.relative_half_width,
-           py::arg("confidence") = StopPlan{}.confidence, py::arg("clock_step_ns") = StopPlan{}.clock_step_ns)
+           py::arg("confidence") = StopPlan{}.confidence, py::arg("clock_step_ns") = StopPlan{}.clock_step_ns,
+           py::arg("quantile") = StopPlan{}.quantile)
       .def_readonly("min_samples", &StopPlan::min_samples)
       .def_readonly("min_duration_ns", &StopPlan::min_duration_ns)
       .def_readonly("max_duration_ns", &StopPlan::max_duration_ns)
       .def_readonly("max_samples", &StopPlan::max_samples)
       .def_readonly("relative_half_width", &StopPlan::relative_half_width)
       .def_readonly("confidence", &StopPlan::confidence)
-      .def_readonly("clock_step_ns", &StopPlan::clock_step_ns);
+      .def_readonly("clock_step_ns", &StopPlan::clock_step_ns)
+      .def_readonly("quantile", &StopPlan::quantile);
   py::class_<MeasureOutcome>(module, "MeasureOutcome")
       .def_property_readonly("reason", [](const MeasureOutcome& outcome) { return name_of(outcome.reason); })
       .def_readonly("looks", &MeasureOutcome::looks)
+      .def_readonly("looks_ns", &MeasureOutcome::looks_ns)
+      .def_readonly("relative_half_width", &MeasureOutcome::relative_half_width)
       .def_readonly("duration_ns", &MeasureOutcome::duration_ns);
   // What is measured before an error or Ctrl-C stays in `samples`.
   module.def(

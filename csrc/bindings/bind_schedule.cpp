@@ -46,6 +46,7 @@ void bind_schedule(py::module_& module) {
       .def_readonly("rounds", &ScheduleOutcome::rounds)
       .def_readonly("looks", &ScheduleOutcome::looks)
       .def_readonly("duration_ns", &ScheduleOutcome::duration_ns)
+      .def_readonly("half_width", &ScheduleOutcome::half_width)
       .def_readonly("blocks", &ScheduleOutcome::blocks);
   module.def(
       "interleave",

@@ -4,6 +4,7 @@
 #include "bindings/bindings.hpp"
 #include "bindings/callable.hpp"
 #include "bindings/modes.hpp"
+#include "core/spin.hpp"
 
 namespace pyperf::bindings {
 namespace {
@@ -24,6 +25,21 @@ class NoopTarget final : public Target {
   Noop noop_;
   LoopOver<Noop> runner_{noop_};
 };
+
+class SpinTarget final : public Target {
+ public:
+  explicit SpinTarget(std::int64_t iterations) : spin_(iterations) {}
+  Runner& runner() override { return runner_; }
+
+ private:
+  Spin spin_;
+  LoopOver<Spin> runner_{spin_};
+};
+
+std::int64_t checked(std::int64_t iterations) {
+  if (iterations < 0) throw UsageError("the number of steps is negative");
+  return iterations;
+}
 
 // A Python callable whose work is done when it returns.
 class HostCall {
@@ -65,6 +81,11 @@ void bind_targets(py::module_& module) {
           },
           py::arg("mode"));
   py::class_<NoopTarget, Target, std::shared_ptr<NoopTarget>>(module, "NoopTarget").def(py::init<>());
+  py::class_<SpinTarget, Target, std::shared_ptr<SpinTarget>>(module, "SpinTarget")
+      .def(py::init([](std::int64_t iterations) { return std::make_shared<SpinTarget>(checked(iterations)); }),
+           py::arg("iterations"));
+  // The same work as a function, for the timers of others.
+  module.def("spin", [](std::int64_t iterations) { Spin(checked(iterations)).submit(); }, py::arg("iterations"));
   py::class_<CallableTarget, Target, std::shared_ptr<CallableTarget>>(module, "CallableTarget")
       .def(py::init<TargetFunction>(), py::arg("function"));
 }

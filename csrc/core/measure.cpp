@@ -52,6 +52,8 @@ MeasureOutcome measure(Runner& runner, Mode mode, const StopPlan& plan, Samples&
     const std::int64_t elapsed_ns = runner.now_ns() - begin_ns;
     const auto stop = rule.observe(measured, elapsed_ns);
     outcome.looks = rule.looks();
+    outcome.looks_ns = rule.looks_ns();
+    outcome.relative_half_width = rule.half_width();
     const Progress progress{Phase::kMeasure, static_cast<std::int64_t>(measured.size()), elapsed_ns,
                             plan.max_duration_ns, measured.empty() ? 0 : measured.back()};
     if (!checkpoint.pass(progress)) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "core/checkpoint.hpp"
 #include "core/loop.hpp"
@@ -17,7 +18,9 @@ std::int64_t run_batch(Runner& runner, Mode mode, std::int64_t calls, Samples& s
 struct MeasureOutcome {
   StopReason reason = StopReason::kInterrupted;
   std::int64_t looks = 0;
-  std::int64_t duration_ns = 0;  // wall time of the batches alone: neither looks nor progress
+  std::int64_t looks_ns = 0;
+  std::optional<double> relative_half_width;  // at the last look
+  std::int64_t duration_ns = 0;               // wall time of the batches alone: neither looks nor progress
 };
 
 // Measures one target alone until the stop rule is content. When the target throws, `samples` holds what was measured

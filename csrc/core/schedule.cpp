@@ -153,6 +153,7 @@ class Interleaving {
       log_medians[static_cast<std::size_t>(block.round * targets + block.target)] =
           std::log(static_cast<double>(std::max<std::int64_t>(1, block.median_ns)));
     }
+    double widest = 0.0;
     std::vector<double> log_ratios(static_cast<std::size_t>(outcome_.rounds));
     for (std::int64_t target = 1; target < targets; ++target) {
       for (std::int64_t round = 0; round < outcome_.rounds; ++round) {
@@ -161,9 +162,14 @@ class Interleaving {
             log_medians[base] - log_medians[base + static_cast<std::size_t>(target)];
       }
       const auto interval = estimate_quantile(log_ratios, 0.5, plan_.confidence);
-      if (!interval || (interval->upper - interval->lower) / 2.0 > plan_.relative_half_width) return false;
+      if (!interval) {
+        outcome_.half_width = std::nullopt;
+        return false;
+      }
+      widest = std::max(widest, (interval->upper - interval->lower) / 2.0);
     }
-    return true;
+    outcome_.half_width = widest;
+    return widest <= plan_.relative_half_width;
   }
 
   std::span<Runner* const> runners_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -38,13 +39,15 @@ struct ScheduleOutcome {
   std::int64_t rounds = 0;  // complete ones; only those count
   std::int64_t looks = 0;
   std::int64_t duration_ns = 0;
-  std::vector<Block> blocks;  // in the order they ran, of complete rounds
+  std::optional<double> half_width;  // of the log-ratio known least well, at the last look
+  std::vector<Block> blocks;         // in the order they ran, of complete rounds
 };
 
 // Measures several targets in blocks, in an order that is drawn anew in every round, with jitter before each block, and
-// stops when the interval of every ratio (target 0 over target k, medians of a round's blocks) is narrow enough.
-// Interleaving call by call would let one target's spinning threads disturb the next; a fixed order would lock to the
-// timer tick. One Samples for each target. When the budget is spent within a round, that round does not count.
+// stops when the interval of every ratio (target 0 over target k, medians of a round's blocks) is narrow enough,
+// whatever the ratio. Interleaving call by call would let one target's spinning
+// threads disturb the next; a fixed order would lock to the timer tick. One Samples for each target. When the budget is
+// spent within a round, that round does not count.
 ScheduleOutcome interleave(std::span<Runner* const> runners, const SchedulePlan& plan,
                            std::span<Samples* const> samples, Checkpoint& checkpoint);
 

@@ -15,9 +15,10 @@ struct StopPlan {
   std::int64_t min_duration_ns = 1'000'000'000;
   std::int64_t max_duration_ns = 20'000'000'000;
   std::int64_t max_samples = 10'000'000;  // what memory is made for: 80 MB
-  double relative_half_width = 0.01;      // of the median's interval
+  double relative_half_width = 0.01;      // of the quantile's interval
   double confidence = 0.95;
   std::int64_t clock_step_ns = 1;  // no interval is narrower
+  double quantile = 0.5;           // whose interval is to be narrow
 };
 
 void check(const StopPlan& plan);
@@ -26,31 +27,51 @@ enum class StopReason { kConverged, kMaxDuration, kMaxSamples, kInterrupted };
 
 const char* name_of(StopReason reason);
 
-// When a measurement has enough samples. It looks at the width of the median's interval and at nothing else (stopping
-// when an effect "shows" would call noise an effect), and only at counts that grow geometrically, so that the looks
-// cost little and are few.
+// When a measurement has enough samples. It looks at the width of one quantile's interval and at nothing else (stopping
+// when an effect "shows" would call noise an effect), and only at counts that grow geometrically, so that the looks are
+// few; and never so soon that looking would take more than a hundredth of the time that was measured.
 class StopRule {
  public:
-  explicit StopRule(const StopPlan& plan);
+  // `paced`: looks wait until they are a hundredth of the time measured.
+  explicit StopRule(const StopPlan& plan, bool paced = true);
 
-  // To be called between batches; looks only when it is time to.
+  // To be called between batches; looks only when it is time to. Samples are those so far, the earlier ones unchanged.
   std::optional<StopReason> observe(std::span<const std::int64_t> samples, std::int64_t elapsed_ns);
 
   std::int64_t looks() const { return looks_; }
+  std::int64_t looks_ns() const { return looks_ns_; }
+
+  // At the last look; nothing where there was none or the samples supported no interval.
+  std::optional<double> half_width() const { return half_width_; }
 
  private:
+  bool paid_for(std::int64_t count, std::int64_t elapsed_ns) const;
   bool narrow_enough(std::span<const std::int64_t> samples);
 
   StopPlan plan_;
+  bool paced_;
+  std::int64_t looks_ns_ = 0;
+  double ns_per_sample_;  // of a look
+  std::optional<double> half_width_;
   std::int64_t next_look_;
   std::int64_t looks_ = 0;
   std::vector<std::int64_t> scratch_;
 };
 
-// The median and its interval as the stop rule judges it: order statistics, widened for dependence, and never narrower
+// What a stop rule would have done with samples that were measured, or made, before; as if each had been a batch, and
+// as if looking took no time.
+struct Replay {
+  std::int64_t count = 0;                        // of the samples it would have taken
+  StopReason reason = StopReason::kInterrupted;  // kInterrupted where the samples ran out
+  std::int64_t looks = 0;
+};
+
+Replay replay(std::span<const std::int64_t> samples, const StopPlan& plan);
+
+// A quantile and its interval as the stop rule judges it: order statistics, widened for dependence, and never narrower
 // than a step of the clock.
-std::optional<QuantileEstimate> estimate_median(std::span<const std::int64_t> samples, double confidence,
-                                                std::int64_t clock_step_ns, std::vector<std::int64_t>& scratch);
+std::optional<QuantileEstimate> estimate_as_judged(std::span<const std::int64_t> samples, const StopPlan& plan,
+                                                   std::vector<std::int64_t>& scratch);
 
 // Half the width of the interval, relative to the value it is of.
 double relative_half_width(const QuantileEstimate& estimate);

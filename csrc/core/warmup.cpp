@@ -18,6 +18,7 @@ constexpr std::int64_t kWindowNs = 20'000'000;
 constexpr std::int64_t kFewestCallsInWindow = 3;
 constexpr std::int64_t kMostCallsInWindow = 100'000;  // a window of a very short call need not fill its 20 ms
 constexpr double kTolerance = 0.02;
+constexpr std::size_t kMostKept = 1'000'000;
 
 struct Window {
   double median_ns;
@@ -71,6 +72,9 @@ WarmupOutcome warm_up(Runner& runner, const WarmupPlan& plan, Checkpoint& checkp
       outcome.interrupted = true;
       return outcome;
     }
+    const auto room = kMostKept - std::min(kMostKept, outcome.samples_ns.size());
+    const auto kept = samples.first(std::min(room, samples.size()));
+    outcome.samples_ns.insert(outcome.samples_ns.end(), kept.begin(), kept.end());
     window.insert(window.end(), samples.begin(), samples.end());
     std::int64_t window_ns = 0;
     for (const auto sample : window) window_ns += sample;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "core/checkpoint.hpp"
 #include "core/loop.hpp"
@@ -23,6 +24,7 @@ struct WarmupOutcome {
   std::int64_t first_call_ns = 0;  // 0 where there was no call
   bool steady = false;
   bool interrupted = false;
+  std::vector<std::int64_t> samples_ns;  // of the calls in order, the first million at most
 };
 
 // Runs the target until its times are steady, or the budget is spent. Steady: the medians of the last four windows

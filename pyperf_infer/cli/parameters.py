@@ -56,6 +56,17 @@ def cpu_list(text: str) -> tuple[int, ...]:
     return tuple(sorted(cpus))
 
 
+def percentile(text: str) -> float:
+    """`median`, `p99` or `99.9` -> 50, 99, 99.9: above 0 and below 100."""
+    try:
+        percent = 50.0 if text == "median" else float(text.removeprefix("p"))
+    except ValueError:
+        percent = math.nan
+    if not 0 < percent < 100:
+        raise UsageError(f"'{text}' is no percentile such as median, p90 or 99.9")
+    return percent
+
+
 def seconds(text: str) -> float:
     """A finite number of seconds from 0 on."""
     return _number(text, "seconds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from pyperf_infer.results.fields import Count, Interval, NonNegative, Percent, Positive, Share, check_order
+from pyperf_infer.results.fields import Count, Interval, NonNegative, Part, Percent, Positive, Share, check_order
 
 
 class Warmup(Struct, kw_only=True):
@@ -34,7 +34,7 @@ class Stop(Struct, kw_only=True):
     relative_half_width: NonNegative | None = None  # reached; None where the samples support no interval
     needed_samples: Count | None = None  # what it would have taken; None where it converged or that is not known
     needed_duration_s: NonNegative | None = None
-    looks_share: Share | None = None  # of the measuring's wall time that went into looking
+    looks_share: Part | None = None  # of the measuring's wall time that went into looking
 
 
 class Outliers(Struct, kw_only=True):

@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether two targets differ, from the rounds of an interleaved schedule."""
+"""Whether targets differ, from the rounds of an interleaved schedule."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from pyperf_infer import _core
+from pyperf_infer.statistics.alone import apart, middle_of
 from pyperf_infer.statistics.estimate import CONFIDENCE
+from pyperf_infer.statistics.holm import Interval, Judged, Verdict, judge_together, verdict_of
 
 MARGIN = 0.01
 
-Verdict = Literal["faster", "slower", "same", "undecided"]
-Interval = tuple[float, float]
+__all__ = ["MARGIN", "Interval", "RatioEstimate", "Verdict", "compare_all_rounds", "compare_rounds", "verdict_of"]
 
 
 class RatioEstimate(NamedTuple):
     """`ratio` is the baseline's time over the contender's: above 1 the contender is faster.
 
-    The interval is that of the median of the rounds' ratios; None where there are too few rounds for one (6 at 95%).
+    The interval is that of the median of the rounds' ratios, at the `confidence` at which it was judged: the one asked
+    for, or a higher one where several contenders are compared. None where there are too few rounds (6 at 95%).
     """
 
     ratio: float
@@ -27,6 +29,7 @@ class RatioEstimate(NamedTuple):
     verdict: Verdict
     reason: str | None
     rounds: int
+    confidence: float
 
 
 def compare_rounds(
@@ -37,60 +40,69 @@ def compare_rounds(
     margin: float = MARGIN,
     confidence: float = CONFIDENCE,
 ) -> RatioEstimate:
-    """Compares the medians of the blocks of each round: `baseline_ns[i]` and `contender_ns[i]` ran in round i.
+    """One contender, see `compare_all_rounds`."""
+    (found,) = compare_all_rounds(
+        (baseline_ns, contender_ns), alone=(alone_interval,), margin=margin, confidence=confidence
+    )
+    return found
 
-    The contender is `faster` or `slower` when the interval of the ratio lies beyond the margin, `same` when it lies
-    inside, else `undecided`. The interval is the order-statistic one of the median of the rounds' log-ratios, which
-    assumes nothing of their distribution. `alone_interval` is that of the ratio when each ran alone; where the two
-    intervals are further apart than the margin, the targets disturb each other and the verdict is `undecided`.
+
+def compare_all_rounds(
+    medians_ns: Sequence[Sequence[float]],
+    *,
+    alone: Sequence[Interval | None],
+    margin: float = MARGIN,
+    confidence: float = CONFIDENCE,
+) -> list[RatioEstimate]:
+    """Compares the medians of the blocks of each round, `medians_ns[target][round]`; target 0 is the baseline.
+
+    A contender is `faster` or `slower` when the interval of the ratio lies beyond the margin, `same` when it lies
+    inside, else `undecided`; the verdicts on several contenders are corrected for their number (holm.py). The interval
+    is the order-statistic one of the median of the rounds' log-ratios: it assumes nothing of their distribution. The
+    order within a round is drawn anew in each, so that on identical work every round is a fair coin whatever disturbs
+    the machine. `alone[i]` is the interval of contender i + 1's ratio when each ran alone (None: not known); where the
+    two intervals are further apart than the margin, the targets disturb each other and the verdict is `undecided`.
 
     Where no round was complete the ratio is the one that each running alone gives.
 
     Raises:
-        ValueError: unlike numbers of rounds, times that are not positive, or neither rounds nor an `alone_interval`.
+        ValueError: fewer than two targets, unlike numbers of rounds, times that are not positive, or neither rounds nor
+            a ratio of each running alone.
     """
-    if len(baseline_ns) != len(contender_ns):
+    if len(medians_ns) < 2 or len(alone) != len(medians_ns) - 1:
+        raise ValueError("a comparison takes a baseline, contenders, and what is known of each contender alone")
+    if len({len(one) for one in medians_ns}) != 1:
         raise ValueError("a comparison takes as many blocks of the one as of the other")
-    if not all(time_ns > 0 for time_ns in (*baseline_ns, *contender_ns)):
+    if not all(time_ns > 0 and math.isfinite(time_ns) for one in medians_ns for time_ns in one):
         raise ValueError("a comparison takes times above 0")
+    baseline_ns, *contenders_ns = medians_ns
     if not baseline_ns:
-        if alone_interval is None:
-            raise ValueError("there is nothing to compare: no rounds, and no ratio of each running alone")
-        return RatioEstimate(_middle(alone_interval), None, "undecided", "no round was complete in the time given", 0)
-    log_ratios = [math.log(a / b) for a, b in zip(baseline_ns, contender_ns, strict=True)]
-    rounds = len(log_ratios)
-    estimate = _core.estimate_quantile(log_ratios, 0.5, confidence)
-    if estimate is None:
-        middle = sorted(log_ratios)[(rounds - 1) // 2]
-        return RatioEstimate(
-            math.exp(middle),
-            None,
-            "undecided",
-            f"{rounds} {'round is' if rounds == 1 else 'rounds are'} too few to say; give it more time",
-            rounds,
-        )
-    ratio, low, high = (math.exp(value) for value in estimate)
-    if alone_interval is not None and _apart((low, high), alone_interval) > margin:
-        reason = f"interference: the ratio is {_middle(alone_interval):.3f} when each runs alone"
-        return RatioEstimate(ratio, (low, high), "undecided", reason, rounds)
-    verdict, why = _judge(low, high, margin)
-    return RatioEstimate(ratio, (low, high), verdict, why, rounds)
+        return [_without_rounds(one, confidence) for one in alone]
+    logs = [[math.log(mine / other) for mine, other in zip(baseline_ns, one, strict=True)] for one in contenders_ns]
+    judged = judge_together([_interval_of(one) for one in logs], margin=margin, confidence=confidence)
+    return [_estimate(*one, margin) for one in zip(logs, judged, alone, strict=True)]
 
 
-def _middle(interval: Interval) -> float:
-    return math.sqrt(interval[0] * interval[1])
+def _interval_of(logs: list[float]) -> Callable[[float], Interval | None]:
+    def at(confidence: float) -> Interval | None:
+        estimate = _core.estimate_quantile(logs, 0.5, confidence)
+        return None if estimate is None else (math.exp(estimate[1]), math.exp(estimate[2]))
+
+    return at
 
 
-def _apart(one: Interval, other: Interval) -> float:
-    """The relative gap between two intervals of a ratio; 0 where they overlap."""
-    return max(0.0, one[0] / other[1] - 1, other[0] / one[1] - 1)
+def _estimate(logs: list[float], judged: Judged, alone: Interval | None, margin: float) -> RatioEstimate:
+    rounds = len(logs)
+    ratio = math.exp(sorted(logs)[(rounds - 1) // 2])
+    verdict, reason = judged.verdict, judged.reason
+    if judged.interval is None:
+        reason = f"{rounds} {'round is' if rounds == 1 else 'rounds are'} too few to say; give it more time"
+    elif alone is not None and apart(judged.interval, alone) > margin:
+        verdict, reason = "undecided", f"interference: the ratio is {middle_of(alone):.3f} when each runs alone"
+    return RatioEstimate(ratio, judged.interval, verdict, reason, rounds, judged.confidence)
 
 
-def _judge(low: float, high: float, margin: float) -> tuple[Verdict, str | None]:
-    if low > 1 + margin:
-        return "faster", None
-    if high < 1 / (1 + margin):
-        return "slower", None
-    if low >= 1 / (1 + margin) and high <= 1 + margin:
-        return "same", None
-    return "undecided", f"the interval reaches across the margin of {margin:.1%}"
+def _without_rounds(alone: Interval | None, confidence: float) -> RatioEstimate:
+    if alone is None:
+        raise ValueError("there is nothing to compare: no rounds, and no ratio of each running alone")
+    return RatioEstimate(middle_of(alone), None, "undecided", "no round was complete in the time given", 0, confidence)

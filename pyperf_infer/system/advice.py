@@ -81,20 +81,24 @@ def _unfinished(facts: ResultFacts, flags: Flags) -> Iterator[Notice]:
     if stop is None or stop.converged or "interrupt" in stop.reason:
         return
     took = facts.measured_duration_s or stop.max_duration_s
+    what = "median" if stop.quantity == "p50" else stop.quantity
     if latency is None or latency.p50_interval_ms is None or latency.p50_ms <= 0:
         count = latency.count if latency is not None else 1
         needed = took * max(2.0, 1.2 * stop.min_iterations / count)
-        reached, remedy = "has too few samples for an interval", _longer(needed, stop, flags)
+        reached, remedy, taking = "has too few samples for an interval", _longer(needed, stop, flags), ""
     else:
-        low, high = latency.p50_interval_ms
-        width = (high - low) / 2 / latency.p50_ms
+        width = stop.relative_half_width
+        if width is None or stop.quantity == "p50":  # of all samples, where the last look was at fewer
+            low, high = latency.p50_interval_ms
+            width = (high - low) / 2 / latency.p50_ms
         reached = f"is known to ±{width:.2%} only"
         # The width shrinks with the square root of the time; a fifth more, as both are estimates.
         needed = 1.2 * took * (width / stop.ci) ** 2 if stop.ci > 0 else math.inf
         remedy = _longer(needed, stop, flags) or _wider(width, flags)
+        taking = f", which would have taken about {needed:.3g} s" if math.isfinite(needed) else ""
     yield Notice(
         code="not_converged",
-        message=f"After {took:.3g} s the median {reached}; ±{stop.ci:.2%} was asked for.",
+        message=f"After {took:.3g} s the {what} {reached}; ±{stop.ci:.2%} was asked for{taking}.",
         remedy=remedy or "Quiet the machine and measure again.",
     )
 

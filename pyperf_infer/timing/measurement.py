@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pyperf_infer import _core
 from pyperf_infer.errors import UsageError
 from pyperf_infer.statistics.estimate import CONFIDENCE
 from pyperf_infer.timing.clocks import Clock, clock_of
 from pyperf_infer.timing.cold import cache_flush
-from pyperf_infer.timing.samples import Samples
+from pyperf_infer.timing.samples import Samples, StopAt
 from pyperf_infer.timing.target import Measurable, Mode, Progress, as_target, garbage_collection, to_ns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Below this many times the timer's own cost a sample is coarse, and many calls between two reads stand beside it.
 SHORT_CALL_OVERHEADS = 100
@@ -33,6 +39,7 @@ class Measurement:
         max_duration: float = 20.0,
         iterations: int = 30,
         ci: float = 0.01,
+        ci_of: float = 50.0,
         confidence: float = CONFIDENCE,
         mode: Mode = "latency",
     ) -> None:
@@ -51,7 +58,9 @@ class Measurement:
             max_duration_ns=to_ns("max_duration", max_duration),
             relative_half_width=ci,
             confidence=confidence,
+            quantile=ci_of / 100,
         )
+        self.stop_at = StopAt(ci, ci_of)
         self._plan_at(clock_step_ns=1)  # so that a plan that contradicts itself is refused here
         self._samples = _core.Samples()
         self._outcome: _core.MeasureOutcome | None = None
@@ -107,6 +116,11 @@ class Measurement:
         return samples
 
     @property
+    def warmup_ns(self) -> NDArray[np.int64]:
+        """What the calls of the warm-up took, in order: the first million at most."""
+        return np.empty(0, np.int64) if self.warmup is None else self.warmup.samples_ns
+
+    @property
     def samples(self) -> Samples | None:
         """What there is so far; None before the first sample."""
         if len(self._samples) == 0:
@@ -116,6 +130,9 @@ class Measurement:
             columns={name: self._samples.column(name) for name in self._samples.columns},
             stop_reason=outcome.reason if outcome else "interrupted",
             looks=outcome.looks if outcome else 0,
+            looks_ns=outcome.looks_ns if outcome else 0,
+            half_width=outcome.relative_half_width if outcome else None,
+            stop_at=self.stop_at,
             duration_ns=outcome.duration_ns if outcome else self.end_ns - self.begin_ns,
             warmup=self.warmup,
             confidence=self._confidence,
@@ -132,6 +149,7 @@ def measure(
     max_duration: float = 20.0,
     iterations: int = 30,
     ci: float = 0.01,
+    ci_of: float = 50.0,
     confidence: float = CONFIDENCE,
     warmup: float = 5.0,
     warmup_iterations: int = 1,
@@ -145,7 +163,8 @@ def measure(
         what: a callable without arguments, or a native target such as `OnnxSession`, which runs without Python.
         duration, iterations: the least seconds and calls; both hold.
         max_duration: the budget in seconds; when it is spent the result is not `converged`.
-        ci: the relative half-width of the median's interval at which to stop.
+        ci, ci_of: the relative half-width of an interval at which to stop, and of which percentile: the median's,
+            unless another is given. See `Samples.needed` for what a budget was short of.
         warmup, warmup_iterations: the most seconds and the least calls before measuring.
         mode: "latency" (from a call until it is done), "throughput" (the period between two completions) or "cold" (a
             call after the caches were flushed; on a GPU the span on the stream, with the launch held back).
@@ -164,6 +183,7 @@ def measure(
         max_duration=max_duration,
         iterations=iterations,
         ci=ci,
+        ci_of=ci_of,
         confidence=confidence,
         mode=mode,
     )

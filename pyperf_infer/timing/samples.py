@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from pyperf_infer.statistics.estimate import Estimates, estimate
 from pyperf_infer.timing.clocks import Clock, steady_clock
@@ -12,11 +15,24 @@ from pyperf_infer.timing.clocks import Clock, steady_clock
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from pyperf_infer import _core
     from pyperf_infer.statistics.compare import Interval
+
+
+class StopAt(NamedTuple):
+    """What the stop rule was asked for: the relative half-width of a percentile's interval."""
+
+    ci: float = 0.01
+    percent: float = 50.0
+
+
+class Needed(NamedTuple):
+    """What a measurement that did not converge would have taken, by the square of what its interval is too wide."""
+
+    samples: int
+    duration_ns: float
 
 
 class Samples:
@@ -24,9 +40,10 @@ class Samples:
 
     `columns` has a read-only int64 array of shape (count,) for each quantity, in the order of the calls; they are what
     the native loop wrote, not copies. `ns` is the first of them, which the stop rule judged and all estimates are of:
-    "latency", "period" in mode throughput, "gpu" in mode cold on a GPU. `converged` says whether the 95% interval of
-    its median reached the asked width within the budget; `stop_reason` is "converged", "max_duration", "max_samples" or
-    "interrupted".
+    "latency", "period" in mode throughput, "gpu" in mode cold on a GPU. `converged` says whether the interval of its
+    median (or of the percentile that was asked for) reached the asked width within the budget; `stop_reason` is
+    "converged", "max_duration", "max_samples" or "interrupted". `relative_half_width` is the width that was reached at
+    the last look, None where there was none; `looks_ns` is what looking took, between batches.
     """
 
     def __init__(
@@ -35,6 +52,9 @@ class Samples:
         columns: Mapping[str, NDArray[np.int64]],
         stop_reason: str,
         looks: int,
+        looks_ns: int = 0,
+        half_width: float | None = None,
+        stop_at: StopAt | None = None,
         duration_ns: int,
         warmup: _core.WarmupOutcome | None,
         confidence: float,
@@ -47,6 +67,9 @@ class Samples:
         self.quantity, self.ns = next(iter(self.columns.items()))
         self.stop_reason = stop_reason
         self.looks = looks
+        self.looks_ns = looks_ns
+        self.relative_half_width = half_width
+        self.stop_at = stop_at or StopAt()
         self.duration_ns = duration_ns
         self.warmup = warmup
         self.confidence = confidence
@@ -64,6 +87,20 @@ class Samples:
     @property
     def converged(self) -> bool:
         return self.stop_reason == "converged"
+
+    @property
+    def needed(self) -> Needed | None:
+        """None where it converged, where too few samples tell, and where no number of them would do: the clock's step
+        is wider than what was asked for.
+        """
+        width, (ci, percent) = self.relative_half_width, self.stop_at
+        if self.converged or width is None or not math.isfinite(width) or width <= ci:
+            return None
+        value_ns = float(np.quantile(self.ns, percent / 100, method="inverted_cdf"))
+        if self.clock_step_ns / 2 > ci * value_ns:
+            return None
+        more = (width / ci) ** 2
+        return Needed(math.ceil(len(self.ns) * more), self.duration_ns * more)
 
     @property
     def submit_ns(self) -> NDArray[np.int64] | None:

@@ -31,7 +31,7 @@ Duration two_kinds(std::uint64_t seed) {
 
 // The count at which the rule stops when it is shown all samples up to each multiple of `batch`; -1: never.
 std::int64_t count_at_stop(const StopPlan& plan, const std::vector<std::int64_t>& samples, std::int64_t batch) {
-  StopRule rule(plan);
+  StopRule rule(plan, false);
   for (std::int64_t n = batch; n <= static_cast<std::int64_t>(samples.size()); n += batch) {
     const auto reason = rule.observe({samples.data(), static_cast<std::size_t>(n)}, 0);
     if (reason) {
@@ -46,14 +46,14 @@ std::int64_t count_at_stop(const StopPlan& plan, const std::vector<std::int64_t>
 
 TEST(stopping, the_least_number_of_samples_holds) {
   const auto samples = samples_of(always(1'000'000), 30);
-  StopRule rule(quick_plan());
+  StopRule rule(quick_plan(), false);
   for (std::size_t n = 1; n < 30; ++n) CHECK(!rule.observe({samples.data(), n}, 2 * kSecond));
   CHECK(rule.observe(samples, 2 * kSecond) == StopReason::kConverged);
 }
 
 TEST(stopping, the_least_duration_holds) {
   const auto samples = samples_of(always(1'000'000), 1'000);
-  StopRule rule{StopPlan{}};
+  StopRule rule(StopPlan{}, false);
   CHECK(!rule.observe(samples, kSecond - 1));
   CHECK_EQUAL(rule.looks(), 0);
   CHECK(rule.observe(samples, kSecond) == StopReason::kConverged);
@@ -61,14 +61,14 @@ TEST(stopping, the_least_duration_holds) {
 
 TEST(stopping, a_wide_interval_goes_on_until_the_budget_is_spent) {
   const auto samples = samples_of(two_kinds(1), 5'000);
-  StopRule rule{StopPlan{}};
+  StopRule rule(StopPlan{}, false);
   for (std::size_t n = 1; n <= samples.size(); ++n) CHECK(!rule.observe({samples.data(), n}, 20 * kSecond - 1));
   CHECK(rule.observe(samples, 20 * kSecond) == StopReason::kMaxDuration);
 }
 
 TEST(stopping, the_budget_ends_it_below_the_least_number_of_samples_too) {
   const auto samples = samples_of(always(1'000'000), 3);
-  StopRule rule{StopPlan{}};
+  StopRule rule(StopPlan{}, false);
   CHECK(rule.observe(samples, 20 * kSecond) == StopReason::kMaxDuration);
   CHECK_EQUAL(rule.looks(), 0);
 }
@@ -77,14 +77,14 @@ TEST(stopping, the_most_samples_end_it) {
   auto plan = quick_plan();
   plan.max_samples = 500;
   const auto samples = samples_of(two_kinds(1), 500);
-  StopRule rule(plan);
+  StopRule rule(plan, false);
   CHECK(!rule.observe({samples.data(), 499}, 0));
   CHECK(rule.observe(samples, 0) == StopReason::kMaxSamples);
 }
 
 TEST(stopping, a_last_look_is_taken_when_the_budget_is_spent) {
   auto samples = samples_of(two_kinds(1), 30);
-  StopRule rule(quick_plan());
+  StopRule rule(quick_plan(), false);
   CHECK(!rule.observe(samples, 0));
   samples.assign(31, 1'000'000);  // one more is too early for a look
   CHECK(!rule.observe(samples, 0));
@@ -93,7 +93,7 @@ TEST(stopping, a_last_look_is_taken_when_the_budget_is_spent) {
 
 TEST(stopping, looks_come_at_counts_that_grow_geometrically) {
   const auto samples = samples_of(two_kinds(1), 10'000);
-  StopRule rule(quick_plan());
+  StopRule rule(quick_plan(), false);
   std::vector<std::size_t> looked_at;
   for (std::size_t n = 1; n <= samples.size(); ++n) {
     const auto before = rule.looks();
@@ -135,7 +135,8 @@ TEST(stopping, no_interval_is_narrower_than_a_step_of_the_clock) {
   CHECK_EQUAL(count_at_stop(plan, coarse, 100), 100);
 
   std::vector<std::int64_t> scratch;
-  const auto median = estimate_median(coarse, 0.95, 100, scratch);
+  const auto median = estimate_as_judged(coarse, plan, scratch);
+  CHECK(median.has_value());
   CHECK_EQUAL(median->lower, 950.0);
   CHECK_EQUAL(median->upper, 1'050.0);
 }
@@ -147,9 +148,78 @@ TEST(stopping, a_median_of_nothing_is_never_known_well) {
 
 TEST(stopping, too_few_samples_have_no_interval) {
   std::vector<std::int64_t> scratch;
-  CHECK(!estimate_median({}, 0.95, 1, scratch));
-  CHECK(!estimate_median(samples_of(always(5), 5), 0.95, 1, scratch));
-  CHECK(estimate_median(samples_of(always(5), 6), 0.95, 1, scratch).has_value());
+  CHECK(!estimate_as_judged({}, StopPlan{}, scratch));
+  CHECK(!estimate_as_judged(samples_of(always(5), 5), StopPlan{}, scratch));
+  CHECK(estimate_as_judged(samples_of(always(5), 6), StopPlan{}, scratch).has_value());
+}
+
+TEST(stopping, looks_wait_until_they_are_a_hundredth_of_the_time) {
+  const auto samples = samples_of(two_kinds(1), 100'000);
+  StopRule rule(quick_plan());
+  std::int64_t elapsed_ns = 0;
+  for (std::size_t n = 100; n <= samples.size(); n += 100) {
+    elapsed_ns += 100 * 10'000;
+    CHECK(!rule.observe({samples.data(), n}, elapsed_ns));
+  }
+  StopRule unpaced(quick_plan(), false);
+  for (std::size_t n = 100; n <= samples.size(); n += 100) CHECK(!unpaced.observe({samples.data(), n}, 0));
+  CHECK(rule.looks() > 0);
+  CHECK(rule.looks_ns() > 0);
+
+  StopRule rushed(quick_plan());  // a million samples in no time at all: nothing pays for a look
+  CHECK(!rushed.observe(samples, 1));
+  CHECK_EQUAL(rushed.looks(), 0);
+  CHECK_EQUAL(unpaced.looks() > rushed.looks(), true);
+}
+
+TEST(stopping, the_interval_of_another_quantile_can_decide) {
+  const auto samples = samples_of(noisy(1e6, 1e5, 5), 100'000);
+  auto plan = quick_plan();
+  const auto of_median = count_at_stop(plan, samples, 10);
+  plan.quantile = 0.99;
+  const auto of_tail = count_at_stop(plan, samples, 10);
+  CHECK(of_median > 0);
+  CHECK(of_tail > 2 * of_median);  // fewer samples lie there
+  plan.quantile = 1.0;
+  CHECK_THROWS(UsageError, StopRule(plan));
+}
+
+TEST(stopping, the_width_at_the_last_look_is_told) {
+  StopRule rule(quick_plan(), false);
+  CHECK(!rule.half_width());
+  const auto samples = samples_of(two_kinds(1), 1'000);
+  CHECK(!rule.observe(samples, 0));
+  CHECK(rule.half_width().has_value());
+  CHECK(*rule.half_width() > 0.2);  // from 1'000 to 2'000
+}
+
+TEST(stopping, of_millions_of_samples_runs_from_all_of_them_are_looked_at) {
+  // The second half is another level: a look at the first or the last half alone would call it known well.
+  std::vector<std::int64_t> samples(2'000'000, 1'000);
+  std::fill(samples.begin() + 1'000'000, samples.end(), 2'000);
+  std::vector<std::int64_t> scratch;
+  const auto estimate = estimate_as_judged(samples, StopPlan{}, scratch);
+  CHECK(scratch.size() == 500'000);
+  CHECK(!estimate || estimate->upper - estimate->lower >= 1'000.0);
+}
+
+TEST(stopping, a_replay_does_what_the_rule_did) {
+  const auto samples = samples_of(noisy(1e6, 1e5, 7), 20'000);
+  auto plan = quick_plan();
+  const auto outcome = replay(samples, plan);
+  CHECK(outcome.reason == StopReason::kConverged);
+  CHECK_EQUAL(outcome.count, count_at_stop(plan, samples, 1));
+  CHECK(outcome.looks > 0);
+
+  plan.max_duration_ns = 50'000'000;  // of the samples themselves
+  plan.relative_half_width = 1e-6;
+  const auto spent = replay(samples, plan);
+  CHECK(spent.reason == StopReason::kMaxDuration);
+  CHECK(spent.count > 40 && spent.count < 60);
+
+  const auto short_of = replay(std::span(samples).first(10), plan);
+  CHECK(short_of.reason == StopReason::kInterrupted);
+  CHECK_EQUAL(short_of.count, 10);
 }
 
 TEST(stopping, plans_that_contradict_themselves_are_refused) {

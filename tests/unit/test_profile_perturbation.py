@@ -125,5 +125,5 @@ def test_one_that_collects_has_blocks_of_at_most_so_long(monkeypatch: pytest.Mon
     asked = interleaved(monkeypatch, [])
     perturbation(Switch().both, 1.0, ProfilePlan(max_duration_s=20), most_block_ns=5_000_000)
     assert asked["min_block_ns"] == 5_000_000
-    perturbation(Switch().both, 1.0, ProfilePlan(max_duration_s=20))
+    perturbation(Switch().both, 1.0, ProfilePlan(max_duration_s=60))
     assert asked["min_block_ns"] == 100_000_000

@@ -172,7 +172,10 @@ def test_more_time_is_suggested_by_how_much_is_missing() -> None:
     wide = facts(stop=unfinished, latency={"p50_interval_ms": (9.8, 10.2)}, measured_duration_s=20.0)
     warning = only(about(of=wide))
     assert warning.code == "not_converged"
-    assert warning.message == "After 20 s the median is known to ±2.00% only; ±1.00% was asked for."
+    assert (
+        warning.message
+        == "After 20 s the median is known to ±2.00% only; ±1.00% was asked for, which would have taken about 96 s."
+    )
     assert "--max-duration 96" in warning.remedy  # (2% / 1%)^2 x 20 s x 1.2
 
 
