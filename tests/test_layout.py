@@ -26,7 +26,7 @@ PYTHON_ROWS = (
     ("timers", "timing", "ort_session", "ort_device", "ort_libraries", "aoti_model", "aoti_inputs", "aoti_package"),
     ("models", "convert", "backends", "roofline"),
     ("measure",),
-    ("overhead", "profile"),
+    ("overhead", "profile", "stored", "selftest"),
     ("reports",),
     ("cli",),
 )

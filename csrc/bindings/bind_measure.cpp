@@ -128,6 +128,18 @@ void bind_measure(py::module_& module) {
       .def_readonly("confidence", &StopPlan::confidence)
       .def_readonly("clock_step_ns", &StopPlan::clock_step_ns)
       .def_readonly("quantile", &StopPlan::quantile);
+  py::class_<Replay>(module, "Replay")
+      .def_readonly("count", &Replay::count)
+      .def_property_readonly("reason", [](const Replay& outcome) { return name_of(outcome.reason); })
+      .def_readonly("looks", &Replay::looks);
+  module.def(
+      "replay_stop_rule",
+      [](const py::array_t<std::int64_t, py::array::c_style>& samples, const StopPlan& plan) {
+        const std::span taken(samples.data(), static_cast<std::size_t>(samples.size()));
+        const py::gil_scoped_release release;
+        return replay(taken, plan);
+      },
+      py::arg("samples_ns"), py::arg("plan"));
   py::class_<MeasureOutcome>(module, "MeasureOutcome")
       .def_property_readonly("reason", [](const MeasureOutcome& outcome) { return name_of(outcome.reason); })
       .def_readonly("looks", &MeasureOutcome::looks)

@@ -7,7 +7,6 @@
 
 #include "bindings/bindings.hpp"
 #include "core/order_statistics.hpp"
-#include "core/stopping.hpp"
 
 namespace pyperf::bindings {
 namespace {
@@ -48,18 +47,6 @@ void bind_statistics(py::module_& module) {
         return std::tuple(estimate->value, estimate->lower, estimate->upper);
       },
       py::arg("values"), py::arg("quantile"), py::arg("confidence"), py::arg("dependence") = 1.0);
-  py::class_<Replay>(module, "Replay")
-      .def_readonly("count", &Replay::count)
-      .def_property_readonly("reason", [](const Replay& outcome) { return name_of(outcome.reason); })
-      .def_readonly("looks", &Replay::looks);
-  module.def(
-      "replay_stop_rule",
-      [](const Nanoseconds& samples, const StopPlan& plan) {
-        const auto taken = view(samples);
-        const py::gil_scoped_release release;
-        return replay(taken, plan);
-      },
-      py::arg("samples_ns"), py::arg("plan"));
 }
 
 }  // namespace pyperf::bindings

@@ -33,6 +33,8 @@ double lower_tail(std::int64_t n, std::int64_t k, double p) {
   return sum;
 }
 
+constexpr std::size_t kFewestBlocks = 5;  // below that their variance is noise
+
 // 99% point of chi-square over its degrees of freedom. Source: E. B. Wilson and M. M. Hilferty, "The distribution of
 // chi-square", PNAS 17 (1931).
 double chi_square_99_over_freedom(double freedom) {
@@ -41,19 +43,54 @@ double chi_square_99_over_freedom(double freedom) {
   return std::pow(1.0 - width + kNormal99 * std::sqrt(width), 3.0);
 }
 
-// What neighbours alone tell, for samples too few to fill many blocks: an AR(1) process of lag-1 correlation r makes
-// (1 + r) / (1 - r) samples count as one. The estimate of r is 1/n too low on average, and counts only where it is
-// above 90% of what independent samples give. Source of both: C. Chatfield, The Analysis of Time Series, 6th ed., 4.1.
-double dependence_by_lag1(std::span<const std::int64_t> samples, std::int64_t value, double share) {
+// 97.5% point of Student's t over that of the normal distribution. Source: Cornish-Fisher series, M. Abramowitz and I.
+// A. Stegun, Handbook of Mathematical Functions, 26.7.5.
+double t_over_normal(double freedom) {
+  constexpr double z = 1.959963984540054;
+  constexpr double z2 = z * z;
+  const double f = freedom;
+  return 1.0 + (z2 + 1.0) / (4.0 * f) + ((5.0 * z2 + 16.0) * z2 + 3.0) / (96.0 * f * f) +
+         (((3.0 * z2 + 19.0) * z2 + 17.0) * z2 - 15.0) / (384.0 * f * f * f);
+}
+
+// How many of the first i samples are at most `value`, for i from 0 to n.
+std::vector<std::int32_t> counts_below(std::span<const std::int64_t> samples, std::int64_t value) {
+  std::vector<std::int32_t> counts(samples.size() + 1);
+  for (std::size_t i = 0; i < samples.size(); ++i) counts[i + 1] = counts[i] + (samples[i] <= value ? 1 : 0);
+  return counts;
+}
+
+// What neighbours alone tell: an AR(1) process of lag-1 correlation r makes (1 + r) / (1 - r) samples count as one. The
+// estimate of r is 1/n too low on average, and counts only where it is above 90% of what independent samples give.
+// Source of both: C. Chatfield, The Analysis of Time Series, 6th ed., 4.1.
+double dependence_by_lag1(std::span<const std::int32_t> counts, double share) {
   constexpr double kNormal90 = 1.28;
-  const auto n = static_cast<double>(samples.size());
-  double products = 0.0;
-  for (std::size_t i = 1; i < samples.size(); ++i) {
-    const double before = (samples[i - 1] <= value ? 1.0 : 0.0) - share;
-    products += before * ((samples[i] <= value ? 1.0 : 0.0) - share);
-  }
+  const std::size_t samples = counts.size() - 1;
+  const auto n = static_cast<double>(samples);
+  std::int64_t together = 0;  // neighbours that are both at most the value
+  for (std::size_t i = 1; i < samples; ++i) together += counts[i + 1] - counts[i - 1] == 2 ? 1 : 0;
+  const auto first = static_cast<double>(counts[1]);
+  const auto last = static_cast<double>(counts[samples] - counts[samples - 1]);
+  const double within = 2.0 * static_cast<double>(counts[samples]) - first - last;  // each pair's two, summed
+  const double products = static_cast<double>(together) - share * within + (n - 1.0) * share * share;
   const double r = std::min(0.99, products / (n * share * (1.0 - share)) + 1.0 / n);
   return r > kNormal90 / std::sqrt(n) ? (1.0 + r) / (1.0 - r) : 1.0;
+}
+
+// The variance of the means of all blocks of so many neighbours, times their length, over what it is where samples are
+// independent.
+double overlapping_blocks(std::span<const std::int32_t> counts, std::size_t block, double share) {
+  const std::size_t samples = counts.size() - 1;
+  const double expected = share * static_cast<double>(block);
+  double squares = 0.0;
+  for (std::size_t i = 0; i + block <= samples; ++i) {
+    const double off = static_cast<double>(counts[i + block] - counts[i]) - expected;
+    squares += off * off;
+  }
+  const auto blocks = static_cast<double>(samples - block + 1);
+  const auto length = static_cast<double>(block);
+  const double ratio = squares / blocks / (length * share * (1.0 - share));
+  return ratio / (1.0 - length / static_cast<double>(samples));
 }
 
 // P(X >= k) is P(n - X <= n - k), and n - X is binomial(n, 1 - p).
@@ -117,34 +154,32 @@ template std::optional<QuantileEstimate> estimate_quantile(std::vector<std::int6
 template std::optional<QuantileEstimate> estimate_quantile(std::vector<double>&, double, double, double);
 
 double dependence_at(std::span<const std::int64_t> samples, std::int64_t value) {
-  const auto n = samples.size();
-  const auto block = static_cast<std::size_t>(std::sqrt(static_cast<double>(n)));
-  const std::size_t blocks = block == 0 ? 0 : n / block;
-  constexpr std::size_t kFewestBlocks = 5;  // below that the variance of block means is noise
-  if (blocks < kFewestBlocks) return 1.0;
-  double below_all = 0.0;
-  std::vector<double> means(blocks);
-  for (std::size_t b = 0; b < blocks; ++b) {
-    std::size_t below = 0;
-    for (std::size_t i = b * block; i < (b + 1) * block; ++i) below += samples[i] <= value ? 1 : 0;
-    means[b] = static_cast<double>(below) / static_cast<double>(block);
-    below_all += means[b];
-  }
-  const double share = below_all / static_cast<double>(blocks);
-  const double own_variance = share * (1.0 - share);
+  constexpr std::size_t kFewest = 10;  // below that nothing tells dependence from chance
+  const std::size_t samples_count = samples.size();
+  if (samples_count < kFewest) return 1.0;
+  const auto counts = counts_below(samples, value);
+  const auto n = static_cast<double>(samples_count);
+  const double share = static_cast<double>(counts.back()) / n;
   if (share == 1.0) {
     // The value is the largest there is: what can be seen is which samples lie below it.
-    const auto judged = samples.first(blocks * block);
-    const auto [least, largest] = std::minmax_element(judged.begin(), judged.end());
+    const auto [least, largest] = std::minmax_element(samples.begin(), samples.end());
     return *least == *largest ? 1.0 : dependence_at(samples, *largest - 1);
   }
-  if (own_variance <= 0.0) return 1.0;
-  double squares = 0.0;
-  for (const double mean : means) squares += (mean - share) * (mean - share);
-  const auto freedom = static_cast<double>(blocks - 1);
-  const double ratio = static_cast<double>(block) * (squares / freedom) / own_variance;
-  const double by_blocks = ratio > chi_square_99_over_freedom(freedom) ? ratio : 1.0;
-  return std::max(by_blocks, dependence_by_lag1(samples, value, share));
+  if (share == 0.0) return 1.0;
+  double ratio = 1.0;
+  std::size_t block = 1;
+  for (std::size_t longer = 2; longer * kFewestBlocks <= samples_count; longer *= 2) {
+    block = longer;
+    ratio = overlapping_blocks(counts, block, share);
+    const auto length = static_cast<double>(block);
+    const double dependent = std::max(1.0, ratio);
+    if (length * length * length >= 2.0 * n * dependent * dependent) break;
+  }
+  const double freedom = std::max(2.0, 1.5 * n / static_cast<double>(block) - 1.0);
+  const double by_lag1 = dependence_by_lag1(counts, share);
+  if (ratio < chi_square_99_over_freedom(freedom) && by_lag1 == 1.0) return 1.0;
+  const double stretch = t_over_normal(freedom);
+  return std::max(1.0, std::max(ratio, by_lag1) * stretch * stretch);
 }
 
 }  // namespace pyperf

@@ -41,13 +41,15 @@ extern template std::optional<QuantileEstimate> estimate_quantile(std::vector<st
 extern template std::optional<QuantileEstimate> estimate_quantile(std::vector<double>&, double, double, double);
 
 // How many times less the samples say about their quantile `value` than independent ones would: the variance of the
-// means of blocks of the indicator (sample <= value), times the block's length, over the indicator's own variance.
-// Blocks hold about sqrt(n) samples. 1 where the ratio is no larger than 99% of what independent samples give, so that
-// intervals of independent samples are not widened by chance. Where samples are few, blocks are, and the correlation of
-// neighbours is asked too. Levels that change every hundred samples are not seen in a few hundred by either.
-// Source: batch means, C. Alexopoulos and D. Goldsman, "To
-// batch or not to batch?", ACM TOMACS 14 (2004), applied to the indicator as in P. Heidelberger and P. A. W. Lewis,
-// "Quantile estimation in dependent sequences", Operations Research 32 (1984).
+// means of overlapping blocks of the indicator (sample <= value), times the block's length, over the indicator's own
+// variance. Blocks are doubled until they are as long as the error of that estimate is least for, length^3 = 2 n
+// ratio^2, and widened by Student's t, since the variance is itself estimated from few blocks. 1 where the ratio is no
+// larger than 99% of what independent samples give, and neighbours do not show more, so that intervals of independent
+// samples are not widened by chance. Levels that change every hundred samples are not seen in a few hundred.
+// Source: overlapping batch means, C. Alexopoulos and D. Goldsman, "To batch or not to batch?", ACM TOMACS 14 (2004),
+// applied to the indicator as in P. Heidelberger and P. A. W. Lewis, "Quantile estimation in dependent sequences",
+// Operations Research 32 (1984); length of the blocks: H. Flyvbjerg and H. G. Petersen, "Error estimates on averages of
+// correlated data", J. Chem. Phys. 91 (1989), and R. M. Lee et al., Phys. Rev. E 83 (2011).
 double dependence_at(std::span<const std::int64_t> samples, std::int64_t value);
 
 }  // namespace pyperf

@@ -29,7 +29,9 @@ const char* name_of(StopReason reason);
 
 // When a measurement has enough samples. It looks at the width of one quantile's interval and at nothing else (stopping
 // when an effect "shows" would call noise an effect), and only at counts that grow geometrically, so that the looks are
-// few; and never so soon that looking would take more than a hundredth of the time that was measured.
+// few; and never so soon that looking would take more than a hundredth of the time that was measured. Two looks in a
+// row have to find the interval narrow, and one at a fiftieth of the error rate in proportion, so that the samples at
+// which it stops are not those whose interval is narrow by chance.
 class StopRule {
  public:
   // `paced`: looks wait until they are a hundredth of the time measured.
@@ -50,6 +52,8 @@ class StopRule {
 
   StopPlan plan_;
   bool paced_;
+  bool narrow_before_ = false;  // at the last look
+  bool were_met_ = false;       // the minimums
   std::int64_t looks_ns_ = 0;
   double ns_per_sample_;  // of a look
   std::optional<double> half_width_;
@@ -67,13 +71,5 @@ struct Replay {
 };
 
 Replay replay(std::span<const std::int64_t> samples, const StopPlan& plan);
-
-// A quantile and its interval as the stop rule judges it: order statistics, widened for dependence, and never narrower
-// than a step of the clock.
-std::optional<QuantileEstimate> estimate_as_judged(std::span<const std::int64_t> samples, const StopPlan& plan,
-                                                   std::vector<std::int64_t>& scratch);
-
-// Half the width of the interval, relative to the value it is of.
-double relative_half_width(const QuantileEstimate& estimate);
 
 }  // namespace pyperf

@@ -57,7 +57,7 @@ def judge_together(
         raise ValueError("the confidence lies between 0 and 1")
     error = 1 - confidence
     count = len(intervals)
-    order = range(count)
+    order = list(range(count))
     if count > 1:
         needed = [_error_to_decide(one, margin) for one in intervals]
         order = sorted(order, key=needed.__getitem__)

@@ -48,14 +48,15 @@ TEST(stopping, the_least_number_of_samples_holds) {
   const auto samples = samples_of(always(1'000'000), 30);
   StopRule rule(quick_plan(), false);
   for (std::size_t n = 1; n < 30; ++n) CHECK(!rule.observe({samples.data(), n}, 2 * kSecond));
-  CHECK(rule.observe(samples, 2 * kSecond) == StopReason::kConverged);
+  CHECK(!rule.observe(samples, 2 * kSecond));
+  CHECK_EQUAL(rule.looks(), 1);
 }
 
 TEST(stopping, the_least_duration_holds) {
   const auto samples = samples_of(always(1'000'000), 1'000);
   StopRule rule(StopPlan{}, false);
   CHECK(!rule.observe(samples, kSecond - 1));
-  CHECK_EQUAL(rule.looks(), 0);
+  CHECK_EQUAL(rule.looks(), 1);
   CHECK(rule.observe(samples, kSecond) == StopReason::kConverged);
 }
 
@@ -131,26 +132,46 @@ TEST(stopping, no_interval_is_narrower_than_a_step_of_the_clock) {
   plan.clock_step_ns = 100;
   const auto coarse = samples_of(always(1'000), 1'000);  // every sample alike: half a step is 5% of it
   CHECK_EQUAL(count_at_stop(plan, coarse, 100), -1);
-  plan.relative_half_width = 0.05;
-  CHECK_EQUAL(count_at_stop(plan, coarse, 100), 100);
-
-  std::vector<std::int64_t> scratch;
-  const auto median = estimate_as_judged(coarse, plan, scratch);
-  CHECK(median.has_value());
-  CHECK_EQUAL(median->lower, 950.0);
-  CHECK_EQUAL(median->upper, 1'050.0);
+  StopRule rule(plan, false);
+  CHECK(!rule.observe(coarse, 0));
+  CHECK_EQUAL(*rule.half_width(), 0.05);
 }
 
 TEST(stopping, a_median_of_nothing_is_never_known_well) {
-  CHECK_EQUAL(count_at_stop(quick_plan(), samples_of(always(0), 1'000), 100), -1);
-  CHECK(std::isinf(relative_half_width({0.0, 0.0, 0.0})));
+  const auto nothing = samples_of(always(0), 1'000);
+  CHECK_EQUAL(count_at_stop(quick_plan(), nothing, 100), -1);
+  StopRule rule(quick_plan(), false);
+  CHECK(!rule.observe(nothing, 0));
+  CHECK(std::isinf(*rule.half_width()));
 }
 
 TEST(stopping, too_few_samples_have_no_interval) {
-  std::vector<std::int64_t> scratch;
-  CHECK(!estimate_as_judged({}, StopPlan{}, scratch));
-  CHECK(!estimate_as_judged(samples_of(always(5), 5), StopPlan{}, scratch));
-  CHECK(estimate_as_judged(samples_of(always(5), 6), StopPlan{}, scratch).has_value());
+  auto plan = quick_plan();
+  plan.min_samples = 1;
+  StopRule rule(plan, false);
+  CHECK(!rule.observe({}, 0));
+  CHECK(!rule.observe(samples_of(always(5), 5), 0));
+  CHECK(!rule.half_width());
+  CHECK(!rule.observe(samples_of(always(5), 7), 0));  // at 99.9% they have none still
+  CHECK(rule.half_width().has_value());
+}
+
+TEST(stopping, it_takes_two_looks_in_a_row_unless_the_budget_asks_for_the_look) {
+  const auto alike = samples_of(always(1'000'000), 100);
+  StopRule rule(quick_plan(), false);
+  CHECK(!rule.observe(std::span(alike).first(30), 0));
+  CHECK(!rule.observe(std::span(alike).first(31), 0));  // no look at that count
+  CHECK(rule.observe(std::span(alike).first(39), 0) == StopReason::kConverged);
+  StopRule spent(quick_plan(), false);
+  CHECK(spent.observe(std::span(alike).first(30), 20 * kSecond) == StopReason::kConverged);
+}
+
+TEST(stopping, a_median_in_the_gap_between_two_modes_does_not_stop_it_where_it_misses_the_gap) {
+  std::int64_t stopped = 0;
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    stopped += count_at_stop(quick_plan(), samples_of(two_kinds(seed), 3'000), 1) > 0 ? 1 : 0;
+  }
+  CHECK(stopped <= 4);
 }
 
 TEST(stopping, looks_wait_until_they_are_a_hundredth_of_the_time) {
@@ -194,13 +215,15 @@ TEST(stopping, the_width_at_the_last_look_is_told) {
 }
 
 TEST(stopping, of_millions_of_samples_runs_from_all_of_them_are_looked_at) {
-  // The second half is another level: a look at the first or the last half alone would call it known well.
-  std::vector<std::int64_t> samples(2'000'000, 1'000);
-  std::fill(samples.begin() + 1'000'000, samples.end(), 2'000);
-  std::vector<std::int64_t> scratch;
-  const auto estimate = estimate_as_judged(samples, StopPlan{}, scratch);
-  CHECK(scratch.size() == 500'000);
-  CHECK(!estimate || estimate->upper - estimate->lower >= 1'000.0);
+  // The second half is another level: a look at the first or the last part alone would call the median known well.
+  std::vector<std::int64_t> samples(2'000'000, 1'000'000);
+  StopRule even(quick_plan(), false);
+  CHECK(!even.observe(samples, 0));
+  CHECK(even.half_width() && *even.half_width() < 1e-5);
+  std::fill(samples.begin() + 1'000'000, samples.end(), 2'000'000);
+  StopRule halves(quick_plan(), false);
+  CHECK(!halves.observe(samples, 0));
+  CHECK(!halves.half_width() || *halves.half_width() > 0.01);
 }
 
 TEST(stopping, a_replay_does_what_the_rule_did) {
