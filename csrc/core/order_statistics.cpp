@@ -127,9 +127,11 @@ std::optional<RankInterval> quantile_ranks(std::int64_t n, double quantile, doub
   const auto ranks = independent_ranks(effective, quantile, (1.0 - confidence) / 2.0);
   if (!ranks || effective == n) return ranks;
   const double stretch = static_cast<double>(n) / static_cast<double>(effective);
-  const auto lower = static_cast<std::int64_t>(std::floor(static_cast<double>(ranks->lower - 1) * stretch)) + 1;
-  const auto upper = static_cast<std::int64_t>(std::ceil(static_cast<double>(ranks->upper) * stretch));
-  return RankInterval{std::max<std::int64_t>(1, lower), std::min(n, upper)};
+  // A rank stands for the middle of its stretch; a quarter of a stretch outwards makes up for the dependence being an
+  // estimate too. Whole stretches outwards would cover more than a point too often.
+  const auto lower = std::llround((static_cast<double>(ranks->lower) - 0.75) * stretch + 0.75);
+  const auto upper = std::llround((static_cast<double>(ranks->upper) - 0.25) * stretch + 0.25);
+  return RankInterval{std::max<std::int64_t>(1, lower), std::min<std::int64_t>(n, upper)};
 }
 
 template <class Value>
@@ -179,7 +181,7 @@ double dependence_at(std::span<const std::int64_t> samples, std::int64_t value) 
   const double by_lag1 = dependence_by_lag1(counts, share);
   if (ratio < chi_square_99_over_freedom(freedom) && by_lag1 == 1.0) return 1.0;
   const double stretch = t_over_normal(freedom);
-  return std::max(1.0, std::max(ratio, by_lag1) * stretch * stretch);
+  return std::max({1.0, ratio * stretch * stretch, by_lag1});
 }
 
 }  // namespace pyperf

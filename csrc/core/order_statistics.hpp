@@ -43,7 +43,8 @@ extern template std::optional<QuantileEstimate> estimate_quantile(std::vector<do
 // How many times less the samples say about their quantile `value` than independent ones would: the variance of the
 // means of overlapping blocks of the indicator (sample <= value), times the block's length, over the indicator's own
 // variance. Blocks are doubled until they are as long as the error of that estimate is least for, length^3 = 2 n
-// ratio^2, and widened by Student's t, since the variance is itself estimated from few blocks. 1 where the ratio is no
+// ratio^2, and widened by Student's t, since the variance is itself estimated from few blocks; what neighbours show is
+// not, as it is known better. 1 where the ratio is no
 // larger than 99% of what independent samples give, and neighbours do not show more, so that intervals of independent
 // samples are not widened by chance. Levels that change every hundred samples are not seen in a few hundred.
 // Source: overlapping batch means, C. Alexopoulos and D. Goldsman, "To batch or not to batch?", ACM TOMACS 14 (2004),

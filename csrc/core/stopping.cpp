@@ -12,14 +12,21 @@
 namespace pyperf {
 namespace {
 
-constexpr double kGrowthBetweenLooks = 1.3;
-constexpr double kMostShare = 0.01;    // of the measured time, in looks
-constexpr double kNsPerSample = 40.0;  // of the first look, as long as nothing is known
+constexpr double kGrowthBetweenLooks = 1.5;
+constexpr double kFewestIndependent = 50.0;  // fewer cannot tell how much samples depend on each other
+constexpr double kGuardSlack = 1.1;          // the guard's own noise
+constexpr double kMostShare = 0.01;          // of the measured time, in looks
+constexpr double kNsPerSample = 40.0;        // of the first look, as long as nothing is known
 constexpr std::int64_t kMostLookedAt = 200'000;
 constexpr std::int64_t kRun = 1'000;  // longer than the blocks in which dependence is looked for
 
 std::int64_t grown(std::int64_t count) {
   return std::max(count + 1, static_cast<std::int64_t>(static_cast<double>(count) * kGrowthBetweenLooks));
+}
+
+// From which the next look is at `count`.
+std::int64_t before_next(std::int64_t count) {
+  return static_cast<std::int64_t>(std::ceil(static_cast<double>(count) / kGrowthBetweenLooks));
 }
 
 // Between two modes the interval of a quantile is narrow only where it misses the gap: stopping as soon as it is narrow
@@ -69,7 +76,11 @@ class Look {
         scratch_.begin() + (quantile_rank(static_cast<std::int64_t>(scratch_.size()), plan.quantile) - 1);
     std::nth_element(scratch_.begin(), place, scratch_.end());
     dependence_ = dependence_at(in_order, *place);
+    // Dependence that reaches beyond a run is not seen in runs, and then nothing says that more samples know more.
+    if (dependence_ >= static_cast<double>(kRun) / 10.0) shrink_ = 1.0;
   }
+
+  double independent() const { return static_cast<double>(scratch_.size()) / dependence_; }
 
   // Nothing where the samples support no interval.
   std::optional<double> relative_half_width(double confidence) {
@@ -122,7 +133,7 @@ StopRule::StopRule(const StopPlan& plan, bool paced)
     : plan_(plan),
       paced_(paced),
       ns_per_sample_(kNsPerSample),
-      next_look_(static_cast<std::int64_t>(static_cast<double>(plan.min_samples) / kGrowthBetweenLooks)) {
+      next_look_(before_next(std::max(plan.min_samples, static_cast<std::int64_t>(kFewestIndependent)))) {
   check(plan_);
 }
 
@@ -134,16 +145,16 @@ std::optional<StopReason> StopRule::observe(std::span<const std::int64_t> sample
   // Looks begin before the minimums are met, so that their end finds one to confirm and need not be waited beyond.
   const bool end_of_minimums = minimums_met && !were_met_;
   were_met_ = minimums_met;
-  const bool due = count >= next_look_ || end_of_minimums;
+  const bool due = count >= next_look_ || (end_of_minimums && narrow_before_);
   const bool time_to_look = due && paid_for(count, elapsed_ns);
   if (time_to_look || ((out_of_time || out_of_room) && count >= plan_.min_samples)) {
     ++looks_;
     next_look_ = grown(count);
     const std::int64_t begin_ns = SteadyClock::now_ns();
-    const bool narrow = narrow_enough(samples);
-    const bool chosen =
-        !out_of_time && !out_of_room;  // a look that was due in any case is no choice, and needs no second
-    const bool stop = narrow && (narrow_before_ || !chosen);
+    // A look that was due in any case is no choice, and needs no second.
+    const bool chosen = !out_of_time && !out_of_room;
+    const bool narrow = narrow_enough(samples, chosen);
+    const bool stop = narrow && ((narrow_before_ && independent_ >= kFewestIndependent) || !chosen);
     narrow_before_ = narrow;
     const std::int64_t look_ns = SteadyClock::now_ns() - begin_ns;
     looks_ns_ += look_ns;
@@ -161,15 +172,17 @@ bool StopRule::paid_for(std::int64_t count, std::int64_t elapsed_ns) const {
   return static_cast<double>(looks_ns_) + next_ns <= kMostShare * static_cast<double>(elapsed_ns);
 }
 
-bool StopRule::narrow_enough(std::span<const std::int64_t> samples) {
+bool StopRule::narrow_enough(std::span<const std::int64_t> samples, bool chosen) {
   half_width_ = std::nullopt;
   Look look(samples, plan_, scratch_);
   half_width_ = look.relative_half_width(plan_.confidence);
   if (!half_width_ || *half_width_ > plan_.relative_half_width) return false;
+  independent_ = look.independent();
+  if (chosen && independent_ < kFewestIndependent / kGrowthBetweenLooks) return false;
   const double guard = guard_confidence(plan_.confidence);
   const double ratio = normal_half_width(guard) / normal_half_width(plan_.confidence);
   const auto wide = look.relative_half_width(guard);
-  return wide && *wide <= ratio * plan_.relative_half_width;
+  return wide && *wide <= kGuardSlack * ratio * plan_.relative_half_width;
 }
 
 Replay replay(std::span<const std::int64_t> samples, const StopPlan& plan) {

@@ -31,7 +31,8 @@ const char* name_of(StopReason reason);
 // when an effect "shows" would call noise an effect), and only at counts that grow geometrically, so that the looks are
 // few; and never so soon that looking would take more than a hundredth of the time that was measured. Two looks in a
 // row have to find the interval narrow, and one at a fiftieth of the error rate in proportion, so that the samples at
-// which it stops are not those whose interval is narrow by chance.
+// which it stops are not those whose interval is narrow by chance; and as many samples as tell how much they depend on
+// each other.
 class StopRule {
  public:
   // `paced`: looks wait until they are a hundredth of the time measured.
@@ -48,11 +49,12 @@ class StopRule {
 
  private:
   bool paid_for(std::int64_t count, std::int64_t elapsed_ns) const;
-  bool narrow_enough(std::span<const std::int64_t> samples);
+  bool narrow_enough(std::span<const std::int64_t> samples, bool chosen);
 
   StopPlan plan_;
   bool paced_;
   bool narrow_before_ = false;  // at the last look
+  double independent_ = 0.0;    // samples, at the last look
   bool were_met_ = false;       // the minimums
   std::int64_t looks_ns_ = 0;
   double ns_per_sample_;  // of a look

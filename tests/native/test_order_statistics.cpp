@@ -125,8 +125,9 @@ TEST(order_statistics, an_estimate_holds_the_values_at_its_ranks) {
 TEST(order_statistics, dependence_spreads_the_ranks_of_fewer_samples_over_all) {
   const auto few = quantile_ranks(100, 0.5, 0.95);
   const auto spread = quantile_ranks(400, 0.5, 0.95, 4.0);
-  CHECK_EQUAL(spread->lower, (few->lower - 1) * 4 + 1);
-  CHECK_EQUAL(spread->upper, few->upper * 4);
+  // The second of the four samples that each rank stands for, counted from outside.
+  CHECK_EQUAL(spread->lower, (few->lower - 1) * 4 + 2);
+  CHECK_EQUAL(spread->upper, few->upper * 4 - 1);
   CHECK(!quantile_ranks(400, 0.99, 0.95, 4.0));
   CHECK_THROWS(UsageError, quantile_ranks(400, 0.5, 0.95, 0.5));
   CHECK_THROWS(UsageError, quantile_ranks(400, 0.5, 0.95, std::nan("")));

@@ -49,7 +49,10 @@ TEST(stopping, the_least_number_of_samples_holds) {
   StopRule rule(quick_plan(), false);
   for (std::size_t n = 1; n < 30; ++n) CHECK(!rule.observe({samples.data(), n}, 2 * kSecond));
   CHECK(!rule.observe(samples, 2 * kSecond));
-  CHECK_EQUAL(rule.looks(), 1);
+  CHECK_EQUAL(rule.looks(), 0);  // fifty are needed to tell how much they depend on each other
+  CHECK(rule.observe(samples, 20 * kSecond) == StopReason::kConverged);
+  StopRule few(quick_plan(), false);
+  CHECK(few.observe(std::span(samples).first(29), 20 * kSecond) == StopReason::kMaxDuration);
 }
 
 TEST(stopping, the_least_duration_holds) {
@@ -101,13 +104,13 @@ TEST(stopping, looks_come_at_counts_that_grow_geometrically) {
     CHECK(!rule.observe({samples.data(), n}, 0));
     if (rule.looks() != before) looked_at.push_back(n);
   }
-  CHECK_EQUAL(looked_at.front(), 30u);
+  CHECK_EQUAL(looked_at.front(), 34u);  // so that the next is at 51
   for (std::size_t i = 1; i < looked_at.size(); ++i) {
     const double growth = static_cast<double>(looked_at[i]) / static_cast<double>(looked_at[i - 1]);
-    CHECK(growth > 1.25 && growth < 1.35);
+    CHECK(growth > 1.47 && growth < 1.53);
   }
   CHECK_EQUAL(looked_at.size(), static_cast<std::size_t>(rule.looks()));
-  CHECK(looked_at.size() > 20 && looked_at.size() < 25);  // log(10'000 / 30) / log(1.3) = 22
+  CHECK(looked_at.size() > 12 && looked_at.size() < 17);  // log(10'000 / 34) / log(1.5) = 14
 }
 
 TEST(stopping, a_tighter_interval_takes_more_samples) {
@@ -150,18 +153,19 @@ TEST(stopping, too_few_samples_have_no_interval) {
   plan.min_samples = 1;
   StopRule rule(plan, false);
   CHECK(!rule.observe({}, 0));
-  CHECK(!rule.observe(samples_of(always(5), 5), 0));
+  CHECK(rule.observe(samples_of(always(5), 5), 20 * kSecond) == StopReason::kMaxDuration);
   CHECK(!rule.half_width());
-  CHECK(!rule.observe(samples_of(always(5), 7), 0));  // at 99.9% they have none still
+  // At 99.9% they have none still.
+  CHECK(rule.observe(samples_of(always(5), 7), 20 * kSecond) == StopReason::kMaxDuration);
   CHECK(rule.half_width().has_value());
 }
 
 TEST(stopping, it_takes_two_looks_in_a_row_unless_the_budget_asks_for_the_look) {
   const auto alike = samples_of(always(1'000'000), 100);
   StopRule rule(quick_plan(), false);
-  CHECK(!rule.observe(std::span(alike).first(30), 0));
-  CHECK(!rule.observe(std::span(alike).first(31), 0));  // no look at that count
-  CHECK(rule.observe(std::span(alike).first(39), 0) == StopReason::kConverged);
+  CHECK(!rule.observe(std::span(alike).first(34), 0));
+  CHECK(!rule.observe(std::span(alike).first(40), 0));  // no look at that count
+  CHECK(rule.observe(std::span(alike).first(51), 0) == StopReason::kConverged);
   StopRule spent(quick_plan(), false);
   CHECK(spent.observe(std::span(alike).first(30), 20 * kSecond) == StopReason::kConverged);
 }
