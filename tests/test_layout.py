@@ -34,6 +34,7 @@ BESIDE = {
     ("units", "errors"),
     ("statistics", "_core"),
     ("system", "results"),
+    ("system", "statistics"),
     ("timers", "timing"),
     ("timers", "ort_session"),
     ("ort_session", "timing"),

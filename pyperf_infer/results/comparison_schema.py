@@ -1,21 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two rows timed in turn in one process: part of the result document, see schema.py."""
+"""Rows timed in turn in one process, and the sides of `run A --vs B`: part of the result document, see schema.py."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from pyperf_infer.results.fields import AboveZero, Count, Interval, NonNegative, Positive, Share, check_order
 
+Letter = Annotated[str, Meta(pattern="^[A-Z]$")]
 Verdict = Literal["faster", "slower", "same", "undecided"]
 
 
-class Comparison(Struct, kw_only=True):
-    """Two backends on the same model and batch, from interleaved blocks. ``ratio`` above 1: the contender is faster."""
+class Side(Struct, kw_only=True):
+    """Which side of a contest a row is."""
 
-    model: str
+    label: Letter  # "A" for the baseline, "B", "C", ...
+    contest: Count  # rows with the same number were compared with each other
+    given: str  # the text of its --vs; "" for A
+
+
+class Comparison(Struct, kw_only=True):
+    """Two rows, from interleaved blocks. ``ratio`` above 1: the contender is faster.
+
+    ``baseline`` and ``contender`` are backends on the same model and batch, or labels of sides (--vs).
+    """
+
+    model: str  # as the two below: the baseline's
     batch_size: Positive
     precision: str | None = None  # None in documents written before there was more than one
     baseline: str
@@ -28,6 +40,7 @@ class Comparison(Struct, kw_only=True):
     reason: str | None
     rounds: Count
     discarded_calls: Count
+    items_ratio: AboveZero | None = None  # items/s of the contender / of the baseline, where batch sizes differ
     compared: Positive = 1  # how many comparisons the verdict was corrected for (Holm); `confidence` is the corrected
     converged: bool | None = None  # whether the interval reached the asked width; None where it was not asked
     needed_duration_s: NonNegative | None = None  # what it would have taken; None where it converged or is not known

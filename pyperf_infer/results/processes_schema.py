@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from pyperf_infer.results.fields import AboveZero, Count, Interval, NonNegative, Positive, Share, check_order
+from pyperf_infer.results.fields import AboveZero, Count, Interval, NonNegative, Part, Positive, check_order
 
 
 class ProcessRun(Struct, kw_only=True):
@@ -13,7 +13,7 @@ class ProcessRun(Struct, kw_only=True):
 
     p50_ms: AboveZero
     p50_interval_ms: Interval | None
-    count: Positive
+    count: Positive  # of its samples: the row's samples are those of the runs, one after the other
     converged: bool
     throughput_per_s: NonNegative | None = None
     peak_memory_bytes: Count | None = None
@@ -26,12 +26,14 @@ class Processes(Struct, kw_only=True):
     """The same row in fresh processes, one after the other. statistics/processes.py has the formulas."""
 
     asked: Positive
-    runs: list[ProcessRun]  # of those that came to an end
+    runs: list[ProcessRun]  # of the processes that measured this row, in order
     p50_ms: AboveZero  # the geometric mean of the runs'
     interval_ms: Interval | None  # of that, by the spread between processes; None for fewer than two
-    relative_sd_between: NonNegative | None  # of the processes' medians, what iterations explain taken out
-    relative_sd_within: NonNegative | None  # of samples around their process's mean
-    share_between: Share | None  # of the whole variance
+    relative_sd_between: NonNegative | None  # of the processes' levels, what iterations explain taken out
+    relative_sd_within: NonNegative | None  # of samples around their process's level
+    share_between: Part | None  # of the whole variance
 
     def __post_init__(self) -> None:
         check_order("interval_ms", self.interval_ms)
+        if not 1 <= len(self.runs) <= self.asked:
+            raise ValueError(f"{len(self.runs)} runs of {self.asked} processes")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pyperf_infer.results.schema import Percentile, QuantityBlock
+from pyperf_infer.results.schema import Outliers, Percentile, QuantityBlock
 
 NS_PER_MS = 1_000_000
 
@@ -19,6 +19,7 @@ class PercentileNs:
     value_ns: float | None = None
     interval_ns: tuple[float, float] | None = None
     refused: str | None = None
+    effective_count: float | None = None
 
 
 def block_from_ns(
@@ -33,8 +34,12 @@ def block_from_ns(
     percentiles: Iterable[PercentileNs],
     outliers: int,
     autocorrelation_lag1: float | None,
+    outlier_classes: tuple[int, int, int, int] | None = None,
+    effective_count: float | None = None,
 ) -> QuantityBlock:
     """A quantity's block in milliseconds; ``p90_ms``, ``p95_ms`` and ``p99_ms`` are filled from ``percentiles``.
+
+    ``outlier_classes`` are low severe, low mild, high mild and high severe.
 
     Raises:
         ValueError: numbers that contradict each other, such as a median outside the extremes.
@@ -45,6 +50,7 @@ def block_from_ns(
             value_ms=None if one.value_ns is None else to_ms(one.value_ns),
             interval_ms=_interval_ms(one.interval_ns),
             refused=one.refused,
+            effective_count=None if one.effective_count is None else float(one.effective_count),
         )
         for one in percentiles
     ]
@@ -60,10 +66,17 @@ def block_from_ns(
         percentiles=listed,
         outliers=int(outliers),
         autocorrelation_lag1=None if autocorrelation_lag1 is None else float(autocorrelation_lag1),
+        outlier_classes=None if outlier_classes is None else _outliers(outlier_classes),
+        effective_count=None if effective_count is None else float(effective_count),
         p90_ms=flat.get(90.0),
         p95_ms=flat.get(95.0),
         p99_ms=flat.get(99.0),
     )
+
+
+def _outliers(classes: tuple[int, int, int, int]) -> Outliers:
+    low_severe, low_mild, high_mild, high_severe = (int(one) for one in classes)
+    return Outliers(low_severe=low_severe, low_mild=low_mild, high_mild=high_mild, high_severe=high_severe)
 
 
 def to_ms(nanoseconds: float) -> float:

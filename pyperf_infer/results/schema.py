@@ -20,7 +20,9 @@ from pyperf_infer.results import (
     overhead_schema,
     processes_schema,
     profile_schema,
+    selftest_schema,
     steady_schema,
+    stored_schema,
     timing_schema,
 )
 from pyperf_infer.results.fields import (  # noqa: TC001  msgspec reads them
@@ -39,6 +41,7 @@ TOOL: Final = "pyperf-infer"
 Setting = str | int | float | bool | None
 
 Comparison = comparison_schema.Comparison
+Gate = stored_schema.Gate
 Gpu = gpu_schema.Gpu
 GpuActivity = gpu_schema.GpuActivity
 GpuMethod = gpu_schema.GpuMethod
@@ -56,8 +59,25 @@ ProfileFile = profile_schema.ProfileFile
 ProfileRow = profile_schema.ProfileRow
 ProfileTable = profile_schema.ProfileTable
 QuantityBlock = timing_schema.QuantityBlock
+SelfTest = selftest_schema.SelfTest
+SelfTestComparisons = selftest_schema.SelfTestComparisons
+SelfTestCoverage = selftest_schema.SelfTestCoverage
+SelfTestFloor = selftest_schema.SelfTestFloor
+SelfTestJudgement = selftest_schema.SelfTestJudgement
+SelfTestPrecision = selftest_schema.SelfTestPrecision
+SelfTestTimer = selftest_schema.SelfTestTimer
+Side = comparison_schema.Side
 Steady = steady_schema.Steady
 Stop = timing_schema.Stop
+StoredComparison = stored_schema.StoredComparison
+StoredDifference = stored_schema.StoredDifference
+StoredField = stored_schema.StoredField
+StoredFigure = stored_schema.StoredFigure
+StoredFile = stored_schema.StoredFile
+StoredLeftOver = stored_schema.StoredLeftOver
+StoredMember = stored_schema.StoredMember
+StoredRow = stored_schema.StoredRow
+StoredSide = stored_schema.StoredSide
 Warmup = timing_schema.Warmup
 
 
@@ -310,6 +330,7 @@ class Result(Struct, kw_only=True):
     integrity: Integrity | None = None  # None where no GPU took part
     steady: Steady | None = None  # None where it failed, and in older documents
     processes: Processes | None = None  # None where one process measured it
+    side: Side | None = None  # None without --vs
     warnings: list[Warning] = []
     error: Failure | None = None
 
@@ -326,6 +347,9 @@ class Document(Struct, kw_only=True):
     comparisons: list[Comparison] = []
     overheads: list[Overhead] = []
     profiles: list[Profile] = []
+    stored: list[StoredComparison] = []
+    selftest: SelfTest | None = None  # None but for `selftest`
+    gate: Gate | None = None  # None without --fail-if-slower
     warnings: list[Warning] = []
     phases: list[Phase] = []
     schema_version: Positive = SCHEMA_VERSION

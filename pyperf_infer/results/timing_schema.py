@@ -53,6 +53,7 @@ class Percentile(Struct, kw_only=True):
     value_ms: NonNegative | None = None
     interval_ms: Interval | None = None
     refused: str | None = None
+    effective_count: NonNegative | None = None  # independent samples that would say as much about this percentile
 
     def __post_init__(self) -> None:
         if (self.value_ms is None) == (self.refused is None):

@@ -83,7 +83,20 @@ def _agreeing(cls: type[msgspec.Struct], values: dict[str, Any]) -> dict[str, An
     elif cls is schema.OverheadPath:
         values["failed"] = "it broke" if values["p50_us"] is None else None
         values["share"] = None if values["difference_us"] is None else values["share"] or 0.0
+    elif cls is schema.Processes:
+        values["runs"] = values["runs"] or [
+            schema.ProcessRun(p50_ms=1.0, p50_interval_ms=None, count=1, converged=True)
+        ]
+        values["asked"] = max(values["asked"], len(values["runs"]))
+    elif cls is schema.StoredRow:
+        values |= _compared(values) if not values["refused"] else {"ratio": None, "verdict": None}
     return values
+
+
+def _compared(values: dict[str, Any]) -> dict[str, Any]:
+    """Without an interval nothing is decided."""
+    verdict = "undecided" if values["interval"] is None else values["verdict"] or "same"
+    return {"ratio": values["ratio"] or 1.0, "verdict": verdict}
 
 
 def _inline(values: dict[str, Any]) -> dict[str, Any]:

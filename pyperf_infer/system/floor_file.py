@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The floors between processes that `selftest` found, kept for `compare`: one file, an entry a machine.
+
+A home folder may be shared by machines, and a result may come from another one: an entry counts only for the machine
+that its key names.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from pyperf_infer.results.atomic import explained, write_atomically
+from pyperf_infer.statistics.floor import FEWEST_PROCESSES, Floor
+from pyperf_infer.system.state_folder import state_folder
+
+if TYPE_CHECKING:
+    from pyperf_infer.results.schema import Environment
+
+VERSION = 1
+_MEASURE = "pyperf-infer selftest measures it."
+
+
+class _Entry(msgspec.Struct, kw_only=True):
+    relative_sd: float
+    processes: int
+    measured_utc: str
+
+
+class _File(msgspec.Struct, kw_only=True):
+    version: int
+    machines: dict[str, _Entry]
+
+
+class _Header(msgspec.Struct):
+    version: int
+
+
+class FoundFloor(NamedTuple):
+    """The floor of a machine and when it was measured; or, in one sentence with the remedy, why there is none."""
+
+    floor: Floor | None
+    measured_utc: str | None
+    reason: str | None
+
+
+def floor_path() -> Path:
+    return state_folder() / "floor.json"
+
+
+def machine_key(environment: Environment) -> str:
+    """What tells machines apart as far as times go: processor, cores, hypervisor, GPUs."""
+    return " | ".join(
+        [
+            environment.cpu_model or environment.architecture,
+            f"{environment.logical_cores} CPUs",
+            environment.hypervisor or ("virtual" if environment.virtualised else "no hypervisor"),
+            *sorted(gpu.name for gpu in environment.gpus),
+        ]
+    )
+
+
+def load_floor(machine: str) -> Floor | None:
+    """The floor of the machine that `machine_key` names; None where there is none that can be used."""
+    return find_floor(machine).floor
+
+
+def find_floor(machine: str) -> FoundFloor:
+    """As `load_floor`, with when it was measured, or with the reason why there is none. Nothing is raised."""
+    path = floor_path()
+    try:
+        file = _read(path)
+    except FileNotFoundError:
+        return _none("The floor between processes of this machine is not known.")
+    except (OSError, ValueError) as error:
+        return _none(f"{path} cannot be used: {error}.")
+    entry = file.machines.get(machine)
+    if entry is None:
+        return _none(f"The floor between processes of this machine is not known; {path} is of other machines.")
+    if not (math.isfinite(entry.relative_sd) and entry.relative_sd >= 0 and entry.processes >= FEWEST_PROCESSES):
+        return _none(f"{path} cannot be used: its floor of this machine is no such number.")
+    return FoundFloor(Floor(entry.relative_sd, entry.processes), entry.measured_utc, None)
+
+
+def save_floor(floor: Floor, machine: str) -> Path:
+    """Keeps a floor in place of an older one of the same machine. What cannot be read of the file is given up.
+
+    Raises:
+        InputError: the file cannot be written. It is then as it was.
+    """
+    path = floor_path()
+    try:
+        machines = _read(path).machines
+    except (OSError, ValueError):
+        machines = {}
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    machines[machine] = _Entry(relative_sd=floor.relative_sd, processes=floor.processes, measured_utc=now)
+    data = msgspec.json.format(msgspec.json.encode(_File(version=VERSION, machines=machines))) + b"\n"
+    with explained("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, data)
+    return path
+
+
+def _read(path: Path) -> _File:
+    """Raises OSError, or ValueError that says what is wrong with the file."""
+    data = path.read_bytes()
+    try:
+        version = msgspec.json.decode(data, type=_Header).version
+        if version != VERSION:
+            raise ValueError(f"it is of version {version}, and this release reads version {VERSION}")
+        return msgspec.json.decode(data, type=_File)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"it is damaged ({error})") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("it is damaged") from error
+
+
+def _none(sentence: str) -> FoundFloor:
+    return FoundFloor(None, None, f"{sentence} {_MEASURE}")
