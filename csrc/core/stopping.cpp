@@ -15,8 +15,9 @@ namespace {
 constexpr double kGrowthBetweenLooks = 1.5;
 constexpr double kFewestIndependent = 50.0;  // fewer cannot tell how much samples depend on each other
 constexpr double kGuardSlack = 1.1;          // the guard's own noise
-constexpr double kMostShare = 0.01;          // of the measured time, in looks
-constexpr double kNsPerSample = 40.0;        // of the first look, as long as nothing is known
+constexpr double kMostShare =
+    0.008;  // of the measured time, in looks: a hundredth, less what a look may take longer than the last
+constexpr double kNsPerSample = 50.0;  // of the first look, as long as nothing is known
 constexpr std::int64_t kMostLookedAt = 200'000;
 constexpr std::int64_t kRun = 1'000;  // longer than the blocks in which dependence is looked for
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyperf_infer.cli.interrupts import INTERRUPTS
-from pyperf_infer.cli.output import Output, Report, results_options, save_rescue
+from pyperf_infer.cli.carry_out import carry_out
+from pyperf_infer.cli.output import Output, Report, results_options
 from pyperf_infer.cli.overhead_options import overhead_options, plan_of
 from pyperf_infer.cli.run_options import runtime_options
 from pyperf_infer.cli.run_plan import refuse_overwriting, set_affinity
-from pyperf_infer.errors import InputError
 
 if TYPE_CHECKING:
     from pyperf_infer.overhead.job import OverheadJob
@@ -60,55 +59,9 @@ def overhead(quiet: bool, results_file: Path | None, results_format: Any, **aske
 
     bar = ProgressBar(quiet=quiet, debug="PYPERF_INFER_DEBUG" in os.environ)
     job = OverheadJob(plan, command=["pyperf-infer", *sys.argv[1:]], observer=bar, phases=phases)
-    # From here on there may be something to lose: Ctrl-C stops the job, and nothing that comes after it.
-    with INTERRUPTS.held():
-        try:
-            with INTERRUPTS.let_through(), bar:
-                INTERRUPTS.check()
-                job.execute()
-            status = "failed" if job.failures else "complete"
-        except KeyboardInterrupt:
-            status = "interrupted"
-        except Exception:
-            if not INTERRUPTS.pressed:
-                if job.overheads:
-                    _finish(job, output, "failed")
-                raise
-            status = "interrupted"
-        INTERRUPTS.answer()
-        _finish(job, output, status)
-    return INTERRUPTED if status == "interrupted" else job.exit_code
+    _, code = carry_out(job, output, bar, words=_interrupted)
+    return code
 
 
-def _finish(job: OverheadJob, output: Output, status: Any) -> None:
-    """Writes and prints what there is, and says on standard error where it is."""
-    document = job.document(status)
-    written: list[Path] = []
-    failure: InputError | None = None
-    try:
-        written = output.save(document)
-    except InputError as error:  # the disk has become full while measuring
-        failure = error
-    if job.overheads and (failure or (status == "interrupted" and output.file is None)):
-        try:
-            written.append(save_rescue(document))
-        except InputError as error:
-            failure = failure or error
-    try:
-        output.show(document)
-        sys.stdout.flush()
-    finally:
-        _tell(job, status, written, shown=output.shows_table and sys.stdout.isatty())
-    if failure is not None:
-        raise failure
-
-
-def _tell(job: OverheadJob, status: str, written: list[Path], *, shown: bool) -> None:
-    from pyperf_infer.reports.escape import printable
-
-    for message in () if shown else job.failures:
-        click.echo(f"Error: {printable(message)}", err=True)
-    if status == "interrupted":
-        click.echo("Interrupted." if job.overheads else "Interrupted before a batch size was done.", err=True)
-    for path in written:
-        click.echo(f"Written to {printable(str(path))}", err=True)
+def _interrupted(job: OverheadJob) -> str:
+    return "Interrupted." if job.has_any else "Interrupted before a batch size was done."

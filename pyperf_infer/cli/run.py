@@ -5,25 +5,36 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyperf_infer.cli.interrupts import INTERRUPTS
-from pyperf_infer.cli.output import Output, output_options, save_rescue
-from pyperf_infer.cli.run_options import gpu_options, measuring_options, model_options, runtime_options
+from pyperf_infer.cli.carry_out import carry_out
+from pyperf_infer.cli.gate import gated, refuse_ungateable
+from pyperf_infer.cli.output import Output, output_options
+from pyperf_infer.cli.run_options import (
+    comparing_options,
+    gpu_options,
+    measuring_options,
+    model_options,
+    runtime_options,
+)
 from pyperf_infer.cli.run_plan import plan_of, refuse_contradictions, refuse_overwriting, set_affinity
-from pyperf_infer.errors import InputError
 
 if TYPE_CHECKING:
+    from pyperf_infer.measure.processes import ProcessesRun
     from pyperf_infer.measure.run import Run
+    from pyperf_infer.measure.versus import Versus
 
-INTERRUPTED = 130
+    Job = Run | ProcessesRun | Versus
 
 
 @click.command()
 @model_options
+@comparing_options
 @measuring_options
 @gpu_options
 @runtime_options
@@ -33,10 +44,12 @@ def run(quiet: bool, results_file: Path | None, results_format: Any, export_samp
     """Time MODELs on PyTorch and ONNX Runtime, in a native loop.
 
     A MODEL is built in (pyperf-infer models list), timm:NAME, the path of an .onnx or .yaml file, or
-    package.module:factory. Outputs are compared before anything is timed.
+    package.module:factory. Outputs are compared before anything is timed. With --vs, each is compared in this process
+    with another model, backend or other options: --vs resnet18, --vs "--opt-level basic".
 
-    Exit codes: 0 done; 1 outputs differ or are no numbers, or a time is impossible; 2 usage; 3 input that cannot be
-    used; 4 backend not there; 5 the measurement failed; 130 interrupted, with what was measured so far saved.
+    Exit codes: 0 done; 1 outputs differ or are no numbers, a time is impossible, or --fail-if-slower fired; 2 usage;
+    3 input that cannot be used; 4 backend not there; 5 the measurement failed; 130 interrupted, with what was measured
+    so far saved.
 
     Example: pyperf-infer run resnet50 -b 1 -b 8 --results-file resnet50.json
     """
@@ -47,69 +60,39 @@ def run(quiet: bool, results_file: Path | None, results_format: Any, export_samp
     output = Output(results_file, results_format, export_samples)
     with phases.timed("import and check"):
         refuse_contradictions(asked)
+        refuse_ungateable(asked)
         refuse_overwriting(asked, results_file, export_samples)
         output.check()
         from pyperf_infer.cli.progress import ProgressBar
-        from pyperf_infer.measure.run import Run
 
         if asked["cpu_affinity"]:
             set_affinity(asked["cpu_affinity"])
-        plan = plan_of(asked)
+        make_job = _job_of(asked, results_file, export_samples)
     bar = ProgressBar(quiet=quiet, debug="PYPERF_INFER_DEBUG" in os.environ)
-    job = Run(plan, command=["pyperf-infer", *sys.argv[1:]], observer=bar, phases=phases)
-    # From here on there may be something to lose: Ctrl-C stops the job, and nothing that comes after it.
-    with INTERRUPTS.held():
-        try:
-            with INTERRUPTS.let_through(), bar:
-                INTERRUPTS.check()
-                job.execute()
-            status = "failed" if any(row.error for row in job.results) else "complete"
-        except KeyboardInterrupt:
-            status = "interrupted"
-        except Exception:
-            if not INTERRUPTS.pressed:
-                if job.results:
-                    _finish(job, output, "failed")
-                raise
-            status = "interrupted"
-        INTERRUPTS.answer()
-        _finish(job, output, status)
-    return INTERRUPTED if status == "interrupted" else job.exit_code
-
-
-def _finish(job: Run, output: Output, status: str) -> None:
-    document = job.document(status)
-    written: list[Path] = []
-    failure: InputError | None = None
-    try:
-        written = output.save(document, job.samples)
-    except InputError as error:  # the disk has become full while measuring
-        failure = error
-    if job.results and (failure or (status == "interrupted" and output.file is None)):
-        try:
-            written.append(save_rescue(document, job.samples))
-        except InputError as error:
-            failure = failure or error
-    try:
-        output.show(document, job.samples)
-        sys.stdout.flush()
-    finally:
-        _tell(job, status, written, shown=output.shows_table and sys.stdout.isatty())
-    if failure is not None:
-        raise failure
-
-
-def _tell(job: Run, status: str, written: list[Path], *, shown: bool) -> None:
-    """What stands on standard error: failures where nobody sees the table, and where the files are."""
-    from pyperf_infer.reports.escape import printable
-
-    if not shown:
-        for message in dict.fromkeys(row.error.message for row in job.results if row.error is not None):
-            click.echo(f"Error: {printable(message)}", err=True)
+    job = make_job(command=["pyperf-infer", *sys.argv[1:]], observer=bar, phases=phases)
+    status, code = carry_out(job, output, bar)
     if status == "interrupted":
-        click.echo("Interrupted." if job.results else "Interrupted before anything was measured.", err=True)
-    for path in written:
-        click.echo(f"Written to {printable(str(path))}", err=True)
+        return code
+    return gated(job.document(status), asked["fail_if_slower"], code)
+
+
+def _job_of(asked: dict[str, Any], *targets: Path | None) -> Callable[..., Job]:
+    """The job that the flags ask for, to be made once there is somebody to watch it. Raises as `plan_of`."""
+    if not asked["vs"] and asked["processes"] > 1:
+        from pyperf_infer.measure.processes import ProcessesRun
+
+        return partial(ProcessesRun, plan_of(asked), asked["processes"])
+    if not asked["vs"]:
+        from pyperf_infer.measure.run import Run
+
+        return partial(Run, plan_of(asked))
+    from pyperf_infer.cli.vs_options import asked_sides
+    from pyperf_infer.measure.versus import Versus
+
+    sides = asked_sides(asked, asked["vs"])
+    for side in sides:
+        refuse_overwriting({"models": side.plan.models, "weights": side.plan.weights}, *targets)
+    return partial(Versus, sides)
 
 
 def _seconds_since_start() -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pyperf_infer.cli.parameters import Parsed, apply_options, cpu_list, key_value, milliseconds, seconds
+from pyperf_infer.cli.parameters import Parsed, apply_options, cpu_list, key_value, milliseconds, percentile, seconds
 from pyperf_infer.cli.shared_options import ATOL, BATCH_SIZES, DEVICE, PRECISION, RTOL, SEED, SHAPE, THREADS, WEIGHTS
 from pyperf_infer.units import parse_percent, parse_percentiles
 
@@ -67,6 +67,13 @@ def measuring_options(command: Any) -> Any:
             help="Take at least so many samples.",
         ),
         click.option(
+            "--processes",
+            type=click.IntRange(1, 1000),
+            default=1,
+            show_default=True,
+            help="Repeat all of it in so many fresh processes, for the spread between them. compare takes 5 a side.",
+        ),
+        click.option(
             "--max-duration", type=_SECONDS, help="Stop then, converged or not. [default: 20, or 1.5 x --duration]"
         ),
         click.option(
@@ -74,7 +81,14 @@ def measuring_options(command: Any) -> Any:
             type=_PERCENT,
             default="1%",
             show_default=True,
-            help="Stop at this half-width of the median's interval.",
+            help="Stop at this half-width of the interval of what --ci-of names.",
+        ),
+        click.option(
+            "--ci-of",
+            type=Parsed("PERCENTILE", percentile),
+            default="median",
+            show_default=True,
+            help="Whose interval --ci is about: median, or a percentile such as p99.",
         ),
         click.option(
             "--percentiles",
@@ -102,6 +116,25 @@ def measuring_options(command: Any) -> Any:
         ATOL,
         click.option(
             "--retry/--no-retry", default=True, show_default=True, help="Halve a batch that does not fit in memory."
+        ),
+    )
+    return apply_options(options, command)
+
+
+def comparing_options(command: Any) -> Any:
+    """What is compared with the command's own models, and what fails a build."""
+    options = (
+        click.option(
+            "--vs",
+            multiple=True,
+            metavar="'[MODEL] [OPTION...]'",
+            help="Compare with this: a model, options of model and runtime, or both; the rest is as in the command. "
+            "Repeatable.",
+        ),
+        click.option(
+            "--fail-if-slower",
+            type=_PERCENT,
+            help="Exit with 1 where a contender is slower by more than this, with its whole interval.",
         ),
     )
     return apply_options(options, command)

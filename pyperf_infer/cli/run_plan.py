@@ -116,6 +116,8 @@ def plan_of(asked: dict[str, Any]) -> RunPlan:
             raise UsageError(
                 f"--percentiles {percent:g} takes {samples_needed(percent):,} samples; at most {_MOST_SAMPLES:,}"
             )
+    if not asked["margin"] > 0:
+        raise UsageError("--margin takes a share above 0%: no two times are equal to the last digit")
     threads = asked["threads"] or usable_cores()
     max_duration_s = asked["max_duration"]
     if max_duration_s is None:
@@ -157,6 +159,7 @@ def plan_of(asked: dict[str, Any]) -> RunPlan:
         max_duration_s=max_duration_s,
         iterations=asked["iterations"],
         ci=asked["ci"],
+        ci_of=asked["ci_of"],
         percentiles=asked["percentiles"],
         warmup_ms=asked["warmup_ms"],
         warmup_iterations=asked["warmup_iterations"],

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from pyperf_infer.cli.interrupts import INTERRUPTS
+from pyperf_infer.cli.carry_out import carry_out
 from pyperf_infer.cli.output import Output, Report, results_options
 from pyperf_infer.cli.parameters import Parsed, seconds
-from pyperf_infer.errors import InputError, UsageError
+from pyperf_infer.errors import UsageError
 
 if TYPE_CHECKING:
     from pyperf_infer.cli.output import Arrays
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from pyperf_infer.selftest.job import SelfTestJob
     from pyperf_infer.selftest.plan import SelfTestPlan
 
-INTERRUPTED = 130
 _REPORT = Report(
     csv="pyperf_infer.reports.selftest_text:selftest_csv",
     markdown="pyperf_infer.reports.selftest_text:selftest_markdown",
     terminal="pyperf_infer.reports.selftest:render_selftest",
 )
-_TRIALS = click.IntRange(0, 1_000_000)
+_TRIALS = click.IntRange(0, 100_000)
 _PLANNED = ("aa", "power", "coverage", "precision", "processes", "trial_s", "process_s")
 
 
@@ -50,7 +49,7 @@ _PLANNED = ("aa", "power", "coverage", "precision", "processes", "trial_s", "pro
 def selftest(
     quick: bool, fresh: bool, quiet: bool, results_file: Path | None, results_format: Any, **asked: Any
 ) -> int:
-    """Measure how often this tool is wrong on this machine, in about eight minutes.
+    """Measure how often this tool is wrong on this machine, in at most eight minutes or so.
 
     Identical work is compared with itself, quiet and beside a busy neighbour, and with work that is 1, 2 and 5% slower;
     intervals are tried on made samples whose true value is known; fresh processes are compared. Leave the machine
@@ -75,24 +74,16 @@ def selftest(
 
     bar = SelfTestBar(quiet=quiet, debug="PYPERF_INFER_DEBUG" in os.environ)
     job = SelfTestJob(plan, command=["pyperf-infer", *sys.argv[1:]], observer=bar, phases=phases, fresh=fresh)
-    # From here on there may be something to lose: Ctrl-C stops the job, and nothing that comes after it.
-    with INTERRUPTS.held():
-        status = "complete"
-        try:
-            with INTERRUPTS.let_through(), bar:
-                INTERRUPTS.check()
-                job.execute()
-        except KeyboardInterrupt:
-            status = "interrupted"
-        except Exception:
-            if not INTERRUPTS.pressed:
-                if job.has_any:
-                    _finish(job, output, "failed")
-                raise
-            status = "interrupted"
-        INTERRUPTS.answer()
-        _finish(job, output, status)
-    return INTERRUPTED if status == "interrupted" else job.exit_code
+    _, code = carry_out(job, output, bar, rescue=False, words=_interrupted)
+    return code
+
+
+def _interrupted(job: SelfTestJob) -> str:
+    if not job.has_any:
+        return "Interrupted before anything was measured."
+    return "Interrupted. " + (
+        "The same command goes on from here." if job.can_go_on else "What there is could not be kept."
+    )
 
 
 def _plan_of(quick: bool, asked: dict[str, Any]) -> SelfTestPlan:
@@ -134,31 +125,3 @@ class PageOutput(Output):
     @property
     def _page(self) -> Path | None:
         return self.file.with_suffix(".md") if self.file is not None and self.format in (None, "json") else None
-
-
-def _finish(job: SelfTestJob, output: Output, status: Any) -> None:
-    """Writes and prints what there is, and says on standard error where it is."""
-    document = job.document(status)
-    written: list[Path] = []
-    failure: InputError | None = None
-    try:
-        written = output.save(document)
-    except InputError as error:  # the disk has become full while measuring
-        failure = error
-    try:
-        output.show(document)
-        sys.stdout.flush()
-    finally:
-        _tell(job, status, written)
-    if failure is not None:
-        raise failure
-
-
-def _tell(job: SelfTestJob, status: str, written: list[Path]) -> None:
-    from pyperf_infer.reports.escape import printable
-
-    if status == "interrupted":
-        kept = "The same command goes on from here." if job.can_go_on else "What there is could not be kept."
-        click.echo(f"Interrupted. {kept}" if job.has_any else "Interrupted before anything was measured.", err=True)
-    for path in written:
-        click.echo(f"Written to {printable(str(path))}", err=True)

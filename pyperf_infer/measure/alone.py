@@ -53,6 +53,7 @@ def time_alone(case: Case, one: Contestant, around: Surroundings) -> Result:
         max_duration=plan.max_duration_s,
         iterations=plan.min_iterations,
         ci=plan.ci,
+        ci_of=plan.ci_of,
         confidence=plan.confidence,
         mode=plan.mode,
     )

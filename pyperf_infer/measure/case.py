@@ -60,6 +60,7 @@ class Contestant:
     device_memory: DeviceMemory | None = None
     parity: Parity | None = None
     samples: Samples | None = None
+    row: int | None = None  # the number of its row, once it has one
 
     @property
     def name(self) -> str:

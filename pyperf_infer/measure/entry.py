@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyperf_infer.backends.base import Facts
 from pyperf_infer.errors import MeasurementError, OutOfMemoryError, PyperfInferError
+from pyperf_infer.measure.likely_causes import Evidence
+from pyperf_infer.measure.steadiness import steady_of
 from pyperf_infer.results.quantity import PercentileNs, block_from_ns
 from pyperf_infer.results.schema import (
     Activity,
@@ -26,6 +29,7 @@ from pyperf_infer.results.schema import (
     Warmup,
     Weights,
 )
+from pyperf_infer.statistics.steady import end_of_warmup
 from pyperf_infer.system.memory import is_out_of_memory
 from pyperf_infer.timing.clocks import steady_clock
 
@@ -150,7 +154,8 @@ def measured_result(
     on_gpu: OnGpu | None = None,
 ) -> Result:
     """A row with its numbers. `samples` may be cut short; then its `stop_reason` says so."""
-    blocks = {name: _block(samples, plan, name) for name in samples.columns}
+    blocks = {name: block_of(samples, plan, name) for name in samples.columns}
+    gpu_activity = on_gpu.activity if on_gpu else None
     return Result(
         subject=subject_of(case, plan),
         method=_measured_method(facts, plan, samples, on_gpu),
@@ -180,8 +185,14 @@ def measured_result(
             batched_ns_per_call=samples.batched_ns_per_call,
         ),
         activity=activity,
-        gpu_activity=on_gpu.activity if on_gpu else None,
+        gpu_activity=gpu_activity,
         parity=parity,
+        steady=steady_of(
+            samples.ns,
+            Evidence(activity=activity, gpu=gpu_activity, flags=plan.flags),
+            clock_step_ns=samples.clock_step_ns,
+            duration_ns=samples.duration_ns,
+        ),
     )
 
 
@@ -218,7 +229,7 @@ def activity_of(delta: _core.Activity, environment: Environment) -> Activity:
     )
 
 
-def _block(samples: Samples, plan: RunPlan, quantity: str) -> QuantityBlock:
+def block_of(samples: Samples, plan: RunPlan, quantity: str) -> QuantityBlock:
     estimates = samples.summarise(plan.shown_percentiles, quantity)
     return block_from_ns(
         count=estimates.count,
@@ -229,11 +240,19 @@ def _block(samples: Samples, plan: RunPlan, quantity: str) -> QuantityBlock:
         p50_ns=estimates.p50_ns,
         p50_interval_ns=estimates.p50_interval_ns,
         percentiles=[
-            PercentileNs(percent=one.percent, value_ns=one.value_ns, interval_ns=one.interval_ns, refused=one.refused)
+            PercentileNs(
+                percent=one.percent,
+                value_ns=one.value_ns,
+                interval_ns=one.interval_ns,
+                refused=one.refused,
+                effective_count=one.effective_count,
+            )
             for one in estimates.percentiles
         ],
         outliers=estimates.outliers,
         autocorrelation_lag1=estimates.autocorrelation_lag1,
+        outlier_classes=estimates.outlier_classes,
+        effective_count=estimates.effective_count,
     )
 
 
@@ -253,6 +272,10 @@ def _measured_method(facts: Facts, plan: RunPlan, samples: Samples, on_gpu: OnGp
         iterations=warmup.calls if warmup else 0,
         duration_ms=warmup.duration_ns / 1e6 if warmup else 0.0,
         steady=warmup.steady if warmup else False,
+        # Cold calls follow a warm warm-up: two levels that say nothing of one another.
+        steady_after=end_of_warmup(warmup.samples_ns, samples.ns, calls=warmup.calls)
+        if warmup and plan.mode != "cold"
+        else None,
     )
     method.stop = Stop(
         ci=plan.ci,
@@ -263,6 +286,13 @@ def _measured_method(facts: Facts, plan: RunPlan, samples: Samples, on_gpu: OnGp
         reason=_STOP_REASONS[samples.stop_reason],
         looks=samples.looks,
         converged=samples.converged,
+        quantity=f"p{plan.ci_of:g}",
+        relative_half_width=samples.relative_half_width
+        if math.isfinite(samples.relative_half_width or math.nan)
+        else None,
+        needed_samples=None if samples.needed is None else samples.needed.samples,
+        needed_duration_s=None if samples.needed is None else samples.needed.duration_ns / 1e9,
+        looks_share=samples.looks_ns / (samples.looks_ns + samples.duration_ns) if samples.duration_ns else None,
     )
     return method
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pyperf_infer.measure.steadiness import steadiness_notices
 from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.system.advice import ResultFacts, advise
 from pyperf_infer.system.gpu_advice import advise_gpu
@@ -26,6 +27,7 @@ def notices_of(result: Result, one: Contestant, around: Surroundings) -> list[No
     compiled = [*_nothing_compiled(result), *_recompiled(result), *_rebuilt(result)]
     numbers = [*_casts(result), *_other_types(result)]
     return [
+        *steadiness_notices(result),
         *notices,
         *_asynchrony(result, plan),
         *_no_graph(one),

@@ -33,6 +33,7 @@ class RunPlan:
     max_duration_s: float = 20.0
     iterations: int = 30
     ci: float = 0.01
+    ci_of: float = 50.0  # the percentile whose interval ci is about
     percentiles: tuple[float, ...] | None = None  # None: those that the samples support
     warmup_ms: float = 5000.0
     warmup_iterations: int = 1
@@ -59,4 +60,5 @@ class RunPlan:
     @property
     def min_iterations(self) -> int:
         """`iterations`, raised to what percentiles that were asked for need."""
-        return max([self.iterations, *(samples_needed(percent, self.confidence) for percent in self.percentiles or ())])
+        asked = (self.ci_of, *(self.percentiles or ()))
+        return max([self.iterations, *(samples_needed(percent, self.confidence) for percent in asked)])

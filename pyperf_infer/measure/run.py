@@ -24,12 +24,13 @@ from pyperf_infer.measure.case import (
 from pyperf_infer.measure.entry import Case, failed_case, failed_result, subject_of, unloaded_subject
 from pyperf_infer.measure.gpu import GpuSide
 from pyperf_infer.measure.integrity import integrity_of
-from pyperf_infer.measure.interleaved import time_interleaved
+from pyperf_infer.measure.interleaved import Entrant, time_interleaved
 from pyperf_infer.measure.loading import load_model
 from pyperf_infer.measure.memory_ran_out import CrowdedError, raise_if_out_of_memory
 from pyperf_infer.measure.notices import batch_halved, first_line, not_together, notices_of
 from pyperf_infer.measure.observer import Observer
 from pyperf_infer.measure.phases import Phases
+from pyperf_infer.measure.rows import MakesRows
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import batch_of, resolve_shapes
 from pyperf_infer.results.schema import Comparison, Document, Result, Subject, utc_now
@@ -38,7 +39,7 @@ from pyperf_infer.system.environment import collect
 from pyperf_infer.system.memory import is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 DONE, BAD_VERDICT = 0, 1
 
 
-class Run:
+class Run(MakesRows):
     """Plans, executes and keeps what it found: `document` works at any moment, also after an error or Ctrl-C."""
 
     def __init__(
@@ -130,24 +131,9 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """0; that of the first row that failed; 5 where interleaving did; 1 where outputs differ or are no numbers, or
-        where a time is impossible.
-        """
-        failed = [
-            row.error.exit_code
-            for number, row in enumerate(self.results)
-            if row.error is not None and number not in self._superseded
-        ]
-        if failed:
-            return failed[0]
-        if self._interleaving_failed:
-            return MeasurementError.exit_code
-        bad = any(
-            (row.parity is not None and row.parity.status in ("different", "invalid"))
-            or (row.integrity is not None and row.integrity.status == "impossible")
-            for row in self.results
-        )
-        return BAD_VERDICT if bad else DONE
+        """See `exit_code_of`; a row at a batch that was halved afterwards does not count."""
+        counted = [row for number, row in enumerate(self.results) if number not in self._superseded]
+        return exit_code_of(counted, interleaving_failed=self._interleaving_failed)
 
     def _backend_names(self, sources: list[ModelSource]) -> tuple[str, ...]:
         if not self.plan.backends:
@@ -164,7 +150,7 @@ class Run:
             )  # fmt: skip
         except PyperfInferError as error:
             return self._fail_unloaded(source, backends, error)
-        loaded = Loaded(seconds=seconds, module_bytes=_bytes_of(model))
+        loaded = Loaded(seconds=seconds, module_bytes=bytes_of(model))
         takers = [one for one in backends if one.accepts(model)]
         if plan.backends:
             self._refuse(model, [one for one in backends if one not in takers])
@@ -307,7 +293,8 @@ class Run:
         names = " and ".join(one.name for one in timed)
         self._around.observer.stage(f"{case.model.name}, batch {case.batch_size}: comparing {names}")
         try:
-            self._comparisons += time_interleaved(case, timed, self._around)
+            entrants = [Entrant(label=one.name, case=case, contestant=one, plan=self.plan) for one in timed]
+            self._comparisons += time_interleaved(entrants, self._around)
         except Exception as error:
             self._around.observer.failed(error)
             self._interleaving_failed = True
@@ -345,6 +332,7 @@ class Run:
             one.samples = None
             return
         assert one.samples is not None  # noqa: S101  time_alone returned
+        one.row = len(self._rows)
         self._keep(result, one.samples.columns)
         result.warnings = notices_of(result, one, self._around)
         if (side := self._around.gpu) is None:
@@ -384,7 +372,25 @@ class Run:
         self._rows.append((result, samples))
 
 
-def _bytes_of(model: LoadedModel) -> int:
+def exit_code_of(rows: Sequence[Result], *, interleaving_failed: bool) -> int:
+    """0; that of the first row that failed; 5 where interleaving did; 1 where outputs differ or are no numbers, or
+    where a time is impossible.
+    """
+    failed = [row.error.exit_code for row in rows if row.error is not None]
+    if failed:
+        return failed[0]
+    if interleaving_failed:
+        return MeasurementError.exit_code
+    bad = any(
+        (row.parity is not None and row.parity.status in ("different", "invalid"))
+        or (row.integrity is not None and row.integrity.status == "impossible")
+        for row in rows
+    )
+    return BAD_VERDICT if bad else DONE
+
+
+def bytes_of(model: LoadedModel) -> int:
+    """What the module's parameters and buffers take; 0 where the model is no module."""
     if model.module is None:
         return 0
     return sum(tensor.nbytes for tensor in (*model.module.parameters(), *model.module.buffers()))

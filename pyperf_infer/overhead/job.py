@@ -77,6 +77,16 @@ class OverheadJob:
         )
 
     @property
+    def has_any(self) -> bool:
+        """Whether a batch size is done."""
+        return bool(self.overheads)
+
+    @property
+    def samples(self) -> tuple[()]:
+        """Results of overhead hold no samples."""
+        return ()
+
+    @property
     def failures(self) -> list[str]:
         """Why paths have failed: each reason once, with the paths that it is about."""
         about: dict[tuple[str, str], dict[str, None]] = {}

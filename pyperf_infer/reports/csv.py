@@ -10,10 +10,11 @@ from pyperf_infer.reports.comparisons import as_contender
 from pyperf_infer.reports.escape import printable
 from pyperf_infer.reports.gpu_csv import gpu_cells
 from pyperf_infer.reports.judged import judged_quantity
+from pyperf_infer.reports.processes import location_ms, processes_cells
 from pyperf_infer.results.csv_text import Cell, csv_text
 
 if TYPE_CHECKING:
-    from pyperf_infer.results.schema import Comparison, Document, Percentile, QuantityBlock, Result
+    from pyperf_infer.results.schema import Comparison, Document, Outliers, Percentile, QuantityBlock, Result
 
 
 def run_csv(document: Document) -> str:
@@ -31,6 +32,7 @@ def _row(document: Document, result: Result, percents: Iterable[float]) -> dict[
         **_summary(result),
         **_comparison(as_contender(document, result)),
         **_method(result),
+        **processes_cells(result),
         **gpu_cells(result),
         "parity": result.parity.status if result.parity else None,
         "error": result.error.message if result.error else None,
@@ -45,6 +47,8 @@ def _row(document: Document, result: Result, percents: Iterable[float]) -> dict[
 def _subject(result: Result) -> dict[str, Cell]:
     subject = result.subject
     return {
+        "side": result.side.label if result.side else None,
+        "contest": result.side.contest if result.side else None,
         "model": subject.model,
         "batch_size": subject.batch_size,
         "requested_batch_size": subject.requested_batch_size,
@@ -58,12 +62,13 @@ def _subject(result: Result) -> dict[str, Cell]:
 
 def _latency(result: Result, percents: Iterable[float]) -> dict[str, Cell]:
     block: QuantityBlock | None = result.summary.timing
-    low, high = (block.p50_interval_ms if block else None) or (None, None)
+    p50_ms, interval_ms = location_ms(result, block) if block else (None, None)
+    low, high = interval_ms or (None, None)
     listed = {one.percent: one.value_ms for one in _percentiles(result)}
     return {
         "quantity": judged_quantity(result) if block else None,
         "samples": block.count if block else None,
-        "p50_ms": block.p50_ms if block else None,
+        "p50_ms": p50_ms,
         "p50_low_ms": low,
         "p50_high_ms": high,
         **{f"p{percent:g}_ms": listed.get(percent) for percent in percents},
@@ -72,7 +77,14 @@ def _latency(result: Result, percents: Iterable[float]) -> dict[str, Cell]:
         "min_ms": block.min_ms if block else None,
         "max_ms": block.max_ms if block else None,
         "outliers": block.outliers if block else None,
+        **_outlier_classes(block.outlier_classes if block else None),
+        "effective_count": block.effective_count if block else None,
     }
+
+
+def _outlier_classes(classes: Outliers | None) -> dict[str, Cell]:
+    names = ("low_severe", "low_mild", "high_mild", "high_severe")
+    return {f"outliers_{name}": getattr(classes, name) if classes else None for name in names}
 
 
 def _percentiles(result: Result) -> list[Percentile]:
@@ -105,6 +117,8 @@ def _comparison(comparison: Comparison | None) -> dict[str, Cell]:
         "speed_up_low": low,
         "speed_up_high": high,
         "verdict": comparison.verdict if comparison else None,
+        "verdict_confidence": comparison.confidence if comparison else None,
+        "items_ratio": comparison.items_ratio if comparison else None,
     }
 
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pyperf_infer.reports import gpu_notes
+from pyperf_infer.reports.comparisons import comparison_name
 from pyperf_infer.reports.gpu_view import launch_bound_withheld
 from pyperf_infer.reports.judged import mode_line
+from pyperf_infer.reports.processes import processes_line
 from pyperf_infer.reports.row_names import MAX_LISTED, name_rows, row_name
 from pyperf_infer.reports.view import NOT_CONVERGED
-from pyperf_infer.units import format_duration_ns, format_duration_s, format_percent
+from pyperf_infer.units import format_duration_ns, format_duration_s, format_percent, format_ratio
 
 if TYPE_CHECKING:
-    from pyperf_infer.results.schema import Comparison, Document, OutputParity, Parity, Result, Weights
+    from pyperf_infer.results.schema import Document, OutputParity, Parity, Result, Weights
 
 # A shorter phase is in the document, and not worth a word here.
 SHORTEST_PHASE_S = 0.001
@@ -59,7 +61,7 @@ def findings(document: Document) -> list[Note]:
         *_parities(document),
         *_launch_bound(document),
         *_graph_breaks(document),
-        *_undecided(document),
+        *_compared(document),
         *_refused(document),
         *_wide(document),
     ]
@@ -168,18 +170,27 @@ def _graph_breaks(document: Document) -> list[Note]:
 _BREAK_LESS = "There torch.compile hands over to Python, and nothing is fused across."
 
 
-def _undecided(document: Document) -> list[Note]:
-    return [
-        Note("unsure", f"{_compared(document, one)}, {one.contender} against {one.baseline}: {one.reason}")
-        for one in document.comparisons
-        if one.reason
-    ]
+def _compared(document: Document) -> list[Note]:
+    """Why a verdict is open, what a narrower interval would have taken, and what the ratio is not about."""
+    notes = []
+    for one in document.comparisons:
+        name, needed = comparison_name(document, one), ""
+        if one.converged is False and one.needed_duration_s is not None:
+            needed = (
+                f"about {format_duration_s(one.needed_duration_s)} of turns would have made the interval as narrow "
+            )
+            needed += "as asked"
+        if one.reason or needed:
+            text = f"{name}: {'; '.join(filter(None, [one.reason, needed]))}"
+            text = _sentence(text) if needed else text
+            notes.append(Note("unsure" if one.reason else "plain", text, _MORE_TIME if needed else ""))
+        if one.items_ratio is not None:
+            text = f"{name}: batch sizes differ: the ratio is of the time of a call, and that of items a second is "
+            notes.append(Note("plain", f"{text}{format_ratio(one.items_ratio)}x"))
+    return _remedied_once(notes)
 
 
-def _compared(document: Document, comparison: Comparison) -> str:
-    several = len({one.subject.precision for one in document.results}) > 1
-    precision = f" {comparison.precision}" if several and comparison.precision else ""
-    return f"{comparison.model} batch {comparison.batch_size}{precision}"
+_MORE_TIME = "Give more time with --max-duration, or ask for a wider --margin."
 
 
 def _refused(document: Document) -> list[Note]:
@@ -195,12 +206,15 @@ def _refused(document: Document) -> list[Note]:
 
 
 def _wide(document: Document) -> list[Note]:
-    stops = [one.method.stop for one in document.results if one.method.stop and one.summary.timing]
-    asked = sorted({one.ci for one in stops if not one.converged})
+    stops = {id(one): one.method.stop for one in document.results if one.method.stop and one.summary.timing}
+    asked = sorted({one.ci for one in stops.values() if not one.converged})
     if not asked:
         return []
     wanted = ", ".join(f"\N{PLUS-MINUS SIGN}{format_percent(one)}" for one in asked)
-    return [Note("unsure", f"{NOT_CONVERGED} not converged: the interval of p50 is wider than the {wanted} asked for")]
+    of = "the interval of p50 is"
+    if any(one.processes and id(one) in stops and not stops[id(one)].converged for one in document.results):
+        of = "in a process or more, the interval of its own p50 is"
+    return [Note("unsure", f"{NOT_CONVERGED} not converged: {of} wider than the {wanted} asked for")]
 
 
 def warnings(document: Document) -> list[Note]:
@@ -225,6 +239,7 @@ def method(document: Document) -> list[tuple[str, str]]:
         ("device", lambda one: ", ".join(filter(None, [one.method.device, one.method.provider]))),
         ("nodes", _nodes),
         ("threads", lambda one: str(one.method.threads)),
+        ("processes", processes_line),
         ("interval", _interval),
         ("input", _shapes),
         ("weights", lambda one: _weights(one.subject.weights)),
@@ -232,7 +247,7 @@ def method(document: Document) -> list[tuple[str, str]]:
         ("memory", lambda one: one.summary.memory_method or ""),
         *gpu_notes.facts(),
     ]
-    lines = [(title, _shared(document, value)) for title, value in facts]
+    lines = [("sides", _sides(document)), *((title, _shared(document, value)) for title, value in facts)]
     phases = [one for one in document.phases if one.seconds >= SHORTEST_PHASE_S]
     lines.append(("wall time", ", ".join(f"{one.name} {format_duration_s(one.seconds)}" for one in phases)))
     return [(title, text) for title, text in lines if text]
@@ -246,6 +261,14 @@ def _shared(document: Document, value: Callable[[Result], str]) -> str:
     if len(rows) == 1:
         return next(iter(rows))
     return "; ".join(f"{text} ({name_rows(document, listed)})" for text, listed in rows.items())
+
+
+def _sides(document: Document) -> str:
+    """What each --vs says; what it leaves out is as in the command."""
+    given = {one.side.label: one.side.given for one in document.results if one.side is not None}
+    named = [f"{label}: {text}" for label, text in given.items() if text]
+    alike = [label for label, text in given.items() if not text]
+    return "; ".join([*([f"{' and '.join(alike)}: as the command says"] if alike else []), *named])
 
 
 def _clock(result: Result) -> str:
@@ -268,8 +291,12 @@ def _interval(result: Result) -> str:
     if stop is None:
         return ""
     half = f"\N{PLUS-MINUS SIGN}{format_percent(stop.ci)}"
-    limit = format_duration_s(stop.max_duration_s)
-    return f"{format_percent(stop.confidence)} of the median, asked for {half} within {limit}"
+    of = (
+        "the median" if result.processes is None else "the processes' medians by their spread; of each one's own median"
+    )
+    return (
+        f"{format_percent(stop.confidence)} of {of}, asked for {half} within {format_duration_s(stop.max_duration_s)}"
+    )
 
 
 def _shapes(result: Result) -> str:

@@ -13,7 +13,7 @@ MAX_LISTED = 4
 
 
 def row_name(document: Document, result: Result) -> str:
-    """Model, batch and precision only where the document holds more than one; always the backend."""
+    """Model, batch and precision only where the document holds more than one; always the backend, and its side."""
     subjects = [one.subject for one in document.results]
     parts = []
     if len({one.model for one in subjects}) > 1:
@@ -22,7 +22,17 @@ def row_name(document: Document, result: Result) -> str:
         parts.append(f"batch {result.subject.batch_size}")
     if len({one.precision for one in subjects}) > 1:
         parts.append(result.subject.precision)
-    return " ".join([*parts, result.method.backend])
+    parts.append(result.method.backend)
+    parts.append(side_name(document, result))
+    return " ".join(filter(None, parts))
+
+
+def side_name(document: Document, result: Result) -> str:
+    """ "A", "B"; where there are several contests, "A1", "B1", "A2" and so on. Empty without --vs."""
+    if result.side is None:
+        return ""
+    several = len({one.side.contest for one in document.results if one.side is not None}) > 1
+    return f"{result.side.label}{result.side.contest + 1}" if several else result.side.label
 
 
 def name_rows(document: Document, rows: Sequence[Result], *, always: bool = False) -> str:
@@ -40,6 +50,8 @@ def name_rows(document: Document, rows: Sequence[Result], *, always: bool = Fals
         lambda one: one.subject.precision,
         lambda one: f"{one.subject.model} batch {one.subject.batch_size}",
     )
+    if any(one.side for one in document.results):
+        shared = (lambda one: one.side.label if one.side else "", *shared)
     for label in shared:
         labels = list(dict.fromkeys(label(one) for one in rows))
         if chosen == {id(one) for one in document.results if label(one) in labels}:

@@ -56,7 +56,7 @@ _TEXTS = (
         "floor",
         (
             "Fresh processes of the same model differ by more than their samples explain, because each lies "
-            "elsewhere in memory. compare takes only a difference beyond that for real."
+            "elsewhere in memory. compare calls a difference real only beyond that."
         ),
     ),
     (

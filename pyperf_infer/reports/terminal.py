@@ -57,13 +57,15 @@ def _print_tables(document: Document, metrics: Sequence[Column], console: Consol
             console.line()
             print_lines(table_of([*keys, *metrics], everything, lines, console), console)
             return
-    keys, models = keys[1:], keys[0]
+    groups = {"": list(everything)}
+    if not any(one.side for one in document.results):  # whose models may differ, and stand below each other
+        keys, models = keys[1:], keys[0]
+        names = dict.fromkeys(one.text for one in models.cells)
+        groups = {name: [index for index, one in enumerate(models.cells) if one.text == name] for name in names}
     widths = [column_width(one, in_two_lines, console) for one in keys]
     bands = split(widths, [column_width(one, in_two_lines, console) for one in metrics], console.width)
-    names = list(dict.fromkeys(one.text for one in models.cells))
-    for name in names:
-        rows = [index for index, one in enumerate(models.cells) if one.text == name]
-        if len(names) > 1 or not again:
+    for name, rows in groups.items():
+        if name and (len(groups) > 1 or not again):
             console.line()
             print_lines(Text(safe(name, console), style="bold cyan"), console)
         for band in bands:

@@ -11,6 +11,8 @@ from pyperf_infer.reports.cells import Cell, Column, Tone, column, median, memor
 from pyperf_infer.reports.comparisons import as_contender, is_baseline
 from pyperf_infer.reports.gpu_conditions import condition_columns
 from pyperf_infer.reports.judged import labels, only
+from pyperf_infer.reports.processes import location_ms, processes_cell
+from pyperf_infer.reports.row_names import side_name
 from pyperf_infer.units import (
     format_count,
     format_duration_ms,
@@ -20,19 +22,24 @@ from pyperf_infer.units import (
 )
 
 if TYPE_CHECKING:
+    from pyperf_infer.results.fields import Interval
     from pyperf_infer.results.schema import Comparison, Document, Percentile, QuantityBlock, Result
 
 NOT_CONVERGED = "*"  # behind an interval that is wider than asked; notes.py explains it
 _SHORT_REASON = 20
+TELLING_SHARE = 0.9  # of the samples: worth fewer independent ones than that, and the table says so
 
 
 def key_columns(document: Document) -> list[Column]:
-    """Model, batch, backend, and the precision unless all is float32 on the CPU: together they name a row."""
+    """Model, batch, backend, the side of a contest, and the precision unless all is float32 on the CPU: together they
+    name a row.
+    """
     rows = document.results
     columns = [
         Column("model", tuple(Cell(one.subject.model) for one in rows), numeric=False),
         Column("batch", tuple(_batch(one) for one in rows)),
         Column("backend", tuple(Cell(one.method.backend) for one in rows), numeric=False),
+        *without_empty([column("side", rows, lambda one: Cell(side_name(document, one)), numeric=False)]),
     ]
     if any(one.method.gpu is not None or one.subject.precision != "float32" for one in rows):
         columns.append(Column("precision", tuple(Cell(one.subject.precision) for one in rows), numeric=False))
@@ -73,6 +80,7 @@ def method_columns(document: Document) -> list[Column]:
     """How each row came about: samples, time, why it stopped, what the warm-up took."""
     rows = document.results
     columns = [
+        column("processes", rows, processes_cell),
         column("samples", rows, lambda one: _block(one, _samples)),
         column("measured", rows, lambda one: number(one.method.measured_duration_s, format_duration_s)),
         column("stopped because", rows, _stop, numeric=False),
@@ -105,20 +113,21 @@ def _p50(result: Result) -> Cell:
     if block is None:
         return Cell("not measured", tone="unsure")
     unsure = result.method.stop is not None and not result.method.stop.converged
-    interval = half_width(block) + (NOT_CONVERGED if unsure else "")
+    p50_ms, interval_ms = location_ms(result, block)
+    interval = half_width(p50_ms, interval_ms) + (NOT_CONVERGED if unsure else "")
     if result.integrity is not None and result.integrity.status == "impossible":
-        return Cell(format_duration_ms(block.p50_ms), f"{interval} impossible", "bad")
-    return Cell(format_duration_ms(block.p50_ms), interval, "unsure" if unsure else "plain")
+        return Cell(format_duration_ms(p50_ms), f"{interval} impossible", "bad")
+    return Cell(format_duration_ms(p50_ms), interval, "unsure" if unsure else "plain")
 
 
-def half_width(block: QuantityBlock) -> str:
+def half_width(p50_ms: float, interval_ms: Interval | None) -> str:
     """The farther end of the median's interval, relative to the median: "±0.4%"."""
-    if block.p50_interval_ms is None:
+    if interval_ms is None:
         return "(no interval)"
-    low, high = block.p50_interval_ms
-    if not block.p50_ms:
+    low, high = interval_ms
+    if not p50_ms:
         return f"[{format_duration_ms(low)}, {format_duration_ms(high)}]"
-    return f"\N{PLUS-MINUS SIGN}{format_percent(max(block.p50_ms - low, high - block.p50_ms) / block.p50_ms)}"
+    return f"\N{PLUS-MINUS SIGN}{format_percent(max(p50_ms - low, high - p50_ms) / p50_ms)}"
 
 
 def _percents(rows: Iterable[Result]) -> list[float]:
@@ -200,7 +209,13 @@ def _warmup(result: Result) -> Cell:
 
 
 def _samples(block: QuantityBlock) -> Cell:
-    return Cell(str(block.count), f"({block.outliers} outlier{'s' * (block.outliers != 1)})" if block.outliers else "")
+    said = []
+    if block.outliers:
+        severe = block.outlier_classes.low_severe + block.outlier_classes.high_severe if block.outlier_classes else 0
+        said.append(f"{block.outliers} outlier{'s' * (block.outliers != 1)}" + (f", {severe} severe" if severe else ""))
+    if block.effective_count is not None and block.effective_count < block.count * TELLING_SHARE:
+        said.append(f"worth {block.effective_count:.0f} independent ones")
+    return Cell(str(block.count), f"({'; '.join(said)})" if said else "")
 
 
 def _block(result: Result, cell: Callable[[QuantityBlock], Cell]) -> Cell:

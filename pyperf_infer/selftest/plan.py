@@ -19,7 +19,7 @@ POWER_WORK_S = 0.001
 _PLAIN_WORK_S = (20e-6, 200e-6, 1e-3)
 _TICK_PARTS = (1, 3)  # work as long as the timer's tick, and as a third of it, meets it in step
 LEAST_TRIAL_S = 0.05
-MOST_TRIALS = 1_000_000
+MOST_TRIALS = 100_000
 
 Kind = Literal["A/A", "power", "coverage", "precision", "floor"]
 

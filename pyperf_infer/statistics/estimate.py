@@ -9,33 +9,51 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
 from pyperf_infer import _core
+from pyperf_infer.statistics.dependence import autocorrelation_lag1, dependence_at, effective_count
+from pyperf_infer.statistics.outliers import TUKEY_FENCE, OutlierClasses, classify_outliers
+from pyperf_infer.statistics.samples import Nanoseconds, as_samples, order_statistic
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Nanoseconds: TypeAlias = "NDArray[np.int64]"
+__all__ = [
+    "CONFIDENCE",
+    "DEFAULT_PERCENTILES",
+    "TUKEY_FENCE",
+    "Estimates",
+    "Nanoseconds",
+    "QuantileEstimate",
+    "estimate",
+    "samples_needed",
+]
 
 CONFIDENCE = 0.95
 DEFAULT_PERCENTILES = (90.0, 95.0, 99.0)
-TUKEY_FENCE = 1.5
+# Of the median, from which on a tail is refused by it: chance makes less than that of independent samples.
+TELLING_DEPENDENCE = 2.0
 
 
 class QuantileEstimate(NamedTuple):
-    """A sample quantile and its interval, in nanoseconds; or why there is none."""
+    """A sample quantile and its interval, in nanoseconds; or why there is none.
+
+    `effective_count` is how many independent samples would say as much about this quantile.
+    """
 
     percent: float
     value_ns: float | None = None
     interval_ns: tuple[float, float] | None = None
     refused: str | None = None
+    effective_count: float | None = None
 
 
 class Estimates(SimpleNamespace):
-    """What `estimate` finds. `dependence` is how many samples say as much about the median as one independent one."""
+    """What `estimate` finds.
+
+    `dependence` is how many samples say as much about the median as one independent one, and `effective_count` the
+    samples over that; `outliers` counts the four `outlier_classes`.
+    """
 
     count: int
     mean_ns: float
@@ -46,8 +64,10 @@ class Estimates(SimpleNamespace):
     p50_interval_ns: tuple[float, float] | None
     percentiles: tuple[QuantileEstimate, ...]
     outliers: int
+    outlier_classes: OutlierClasses
     autocorrelation_lag1: float | None
     dependence: float
+    effective_count: float
 
 
 def samples_needed(percent: float, confidence: float = CONFIDENCE) -> int:
@@ -74,77 +94,66 @@ def estimate(
 
     A percentile p is the order statistic of rank ceil(n * p / 100), its interval the distribution-free one (Conover,
     Practical Nonparametric Statistics, 3.2), widened where samples depend on one another and never narrower than a
-    step of the clock. A percentile whose interval does not exist is refused with the reason.
+    step of the clock. A percentile whose interval does not exist is refused with the reason: too few samples, or so
+    dependent ones that they say no more than too few would. Where the median's dependence is plain it refuses a
+    percentile too, since the few samples of a tail cannot show their own.
 
     Raises:
-        ValueError: no samples, or not a one-dimensional array of integers.
+        ValueError: no samples, not a one-dimensional array of integers, or a time below 0.
     """
-    if samples_ns.ndim != 1 or samples_ns.size == 0 or samples_ns.dtype.kind not in "iu":
-        raise ValueError("samples are a one-dimensional, non-empty array of integer nanoseconds")
-    ordered = np.sort(samples_ns)
+    samples = as_samples(samples_ns)
+    ordered = np.sort(samples)
     count = int(ordered.size)
-    median = _quantile(samples_ns, ordered, 50.0, confidence, clock_step_ns)
+    p50_ns = order_statistic(ordered, 50.0)
+    dependence = dependence_at(samples, p50_ns)
+    median = _quantile(samples, ordered, 50.0, confidence, clock_step_ns, dependence)
+    classes = classify_outliers(ordered)
     return Estimates(
         count=count,
         mean_ns=float(ordered.mean()),
         stddev_ns=float(ordered.std(ddof=1)) if count > 1 else None,
         min_ns=float(ordered[0]),
         max_ns=float(ordered[-1]),
-        p50_ns=float(_order_statistic(ordered, 50.0)),
+        p50_ns=float(p50_ns),
         p50_interval_ns=median.interval_ns,
         percentiles=tuple(
-            _quantile(samples_ns, ordered, percent, confidence, clock_step_ns)
+            _quantile(samples, ordered, percent, confidence, clock_step_ns, dependence)
             for percent in percentiles
             if percent != 50
         ),
-        outliers=count_outliers(ordered),
-        autocorrelation_lag1=autocorrelation_lag1(samples_ns),
-        dependence=_core.dependence_at(samples_ns, int(_order_statistic(ordered, 50.0))),
+        outliers=classes.total,
+        outlier_classes=classes,
+        autocorrelation_lag1=autocorrelation_lag1(samples),
+        dependence=dependence,
+        effective_count=effective_count(count, dependence),
     )
 
 
-def count_outliers(ordered_ns: Nanoseconds) -> int:
-    """Samples beyond 1.5 interquartile ranges from the quartiles (Tukey's fences). They are flagged, never removed."""
-    low, high = (float(_order_statistic(ordered_ns, percent)) for percent in (25.0, 75.0))
-    reach = TUKEY_FENCE * (high - low)
-    below = int(np.searchsorted(ordered_ns, low - reach, side="left"))
-    above = ordered_ns.size - int(np.searchsorted(ordered_ns, high + reach, side="right"))
-    return below + above
-
-
-def autocorrelation_lag1(samples_ns: Nanoseconds) -> float | None:
-    """Correlation of each sample with the next; None for fewer than 3 samples or constant ones."""
-    if samples_ns.size < 3:
-        return None
-    centred = samples_ns - samples_ns.mean()
-    total = float(centred @ centred)
-    if total == 0.0:
-        return None
-    return float(centred[:-1] @ centred[1:]) / total
-
-
-def _order_statistic(ordered: Nanoseconds, percent: float) -> np.int64:
-    value: np.int64 = ordered[_core.quantile_rank(int(ordered.size), percent / 100) - 1]
-    return value
-
-
 def _quantile(
-    samples: Nanoseconds, ordered: Nanoseconds, percent: float, confidence: float, clock_step_ns: int
+    samples: Nanoseconds,
+    ordered: Nanoseconds,
+    percent: float,
+    confidence: float,
+    clock_step_ns: int,
+    median_dependence: float,
 ) -> QuantileEstimate:
     count = int(ordered.size)
-    value = _order_statistic(ordered, percent)
-    dependence = _core.dependence_at(samples, int(value))
+    value = order_statistic(ordered, percent)
+    dependence = median_dependence if percent == 50 else dependence_at(samples, value)
+    known = effective_count(count, dependence)
     ranks = _core.quantile_ranks(count, percent / 100, confidence, dependence)
-    if ranks is None:
-        return QuantileEstimate(percent, refused=_why_refused(count, percent, confidence, dependence))
+    refusing = max(dependence, median_dependence) if median_dependence >= TELLING_DEPENDENCE else dependence
+    if ranks is None or _core.quantile_ranks(count, percent / 100, confidence, refusing) is None:
+        why = _why_refused(count, percent, confidence, refusing)
+        return QuantileEstimate(percent, refused=why, effective_count=known)
     half_step = clock_step_ns / 2
     low, high = float(ordered[ranks[0] - 1]), float(ordered[ranks[1] - 1])
-    interval = (min(low, max(0.0, float(value) - half_step)), max(high, float(value) + half_step))
-    return QuantileEstimate(percent, float(value), interval)
+    interval = (min(low, max(0.0, value - half_step)), max(high, value + half_step))
+    return QuantileEstimate(percent, float(value), interval, effective_count=known)
 
 
 def _why_refused(count: int, percent: float, confidence: float, dependence: float) -> str:
     needed = samples_needed(percent, confidence)
     if count < needed:
         return f"{count} of {needed} samples"
-    return f"dependent: {int(count / dependence)} of {needed} samples"
+    return f"dependent: {int(effective_count(count, dependence))} of {needed} samples"

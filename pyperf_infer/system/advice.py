@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pyperf_infer.results.schema import Activity, Environment, QuantityBlock, Result, Stop, Warmup
+from pyperf_infer.results.schema import Activity, Environment, QuantityBlock, Result, Steady, Stop, Warmup
 from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.system.load_advice import advise_load
 
@@ -35,6 +35,7 @@ class ResultFacts:
     threads: int
     latency: QuantityBlock | None = None
     warmup: Warmup | None = None
+    steady: Steady | None = None
     stop: Stop | None = None
     measured_duration_s: float | None = None
 
@@ -45,6 +46,7 @@ class ResultFacts:
             threads=method.threads,
             latency=result.summary.timing,
             warmup=method.warmup,
+            steady=result.steady,
             stop=method.stop,
             measured_duration_s=method.measured_duration_s,
         )
@@ -117,8 +119,11 @@ def _wider(width: float, flags: Flags) -> str | None:
 
 
 def _unsteady(facts: ResultFacts, flags: Flags) -> Iterator[Notice]:
-    warmup = facts.warmup
+    warmup, steady = facts.warmup, facts.steady
     if warmup is None or warmup.steady or warmup.budget_ms <= 0:
+        return
+    # The samples tell themselves whether they still changed, unless they are too few.
+    if steady is not None and steady.status != "too few samples":
         return
     budget = min(LONGEST_SUGGESTED_WARMUP_MS, 4 * max(warmup.budget_ms, warmup.duration_ms))
     if "--warmup-ms" in flags and budget > max(warmup.budget_ms, warmup.duration_ms):
@@ -126,7 +131,7 @@ def _unsteady(facts: ResultFacts, flags: Flags) -> Iterator[Notice]:
     else:
         remedy = "Look for what changes meanwhile: other load, a clock that heats up or down, a model that caches."
     yield Notice(
-        code="never_steady",
+        code="warmup_unfinished",
         message=(
             f"Calls had not become steady after {warmup.duration_ms:.0f} ms of warm-up ({warmup.iterations} calls); "
             "the first samples may still be slower or faster than the rest."

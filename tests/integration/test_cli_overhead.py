@@ -69,7 +69,8 @@ def test_an_onnx_file_has_the_ladder_of_onnx_runtime(folder: Path) -> None:
 
 
 def test_pythons_onnxruntime_in_a_process_of_its_own_finds_the_same(folder: Path) -> None:
-    done = run_command("overhead", "scale.onnx", *QUICK, "--isolate", "--results-format", "json", cwd=folder)
+    more = ("--max-duration", "3", "--isolate", "--results-format", "json")  # rounds enough on a busy machine
+    done = run_command("overhead", "scale.onnx", *QUICK, *more, cwd=folder)
     document = done.document
     assert (document.status, document.results) == ("complete", [])
     found = rows(document)

@@ -8,17 +8,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyperf_infer import _core
-from pyperf_infer.statistics.estimate import (
-    Nanoseconds,
-    autocorrelation_lag1,
-    count_outliers,
-    estimate,
-    samples_needed,
-)
+from pyperf_infer.statistics.dependence import autocorrelation_lag1
+from pyperf_infer.statistics.estimate import Nanoseconds, estimate, samples_needed
 
 SAMPLES = st.lists(st.integers(0, 2**40), min_size=1, max_size=400).map(lambda list_: np.array(list_, np.int64))
 PERCENTS = st.floats(1, 99.9)
@@ -102,15 +97,6 @@ def test_no_interval_is_narrower_than_a_step_of_the_clock() -> None:
     found = estimate(np.full(50, 1000, np.int64), clock_step_ns=100)
     assert found.p50_interval_ns == (950, 1050)
     assert estimate(np.full(50, 10, np.int64), clock_step_ns=100).p50_interval_ns == (0, 60)
-
-
-@given(SAMPLES)
-@example(np.array([1] * 10 + [2], np.int64))
-def test_outliers_are_those_beyond_tukeys_fences(samples: Nanoseconds) -> None:
-    ordered = sorted(samples.tolist())
-    low, high = _of_rank(ordered, 25), _of_rank(ordered, 75)
-    reach = 1.5 * (high - low)
-    assert count_outliers(np.sort(samples)) == sum(not low - reach <= value <= high + reach for value in ordered)
 
 
 @given(SAMPLES)

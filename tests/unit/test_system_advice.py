@@ -206,7 +206,7 @@ def test_a_longer_warm_up_is_suggested_until_it_cannot_be_the_cause() -> None:
     def unsteady(budget_ms: float) -> str:
         warmup = Warmup(budget_ms=budget_ms, min_iterations=3, iterations=40, duration_ms=budget_ms, steady=False)
         warning = only(about(of=facts(warmup=warmup)))
-        assert warning.code == "never_steady"
+        assert warning.code == "warmup_unfinished"
         return warning.remedy
 
     assert "--warmup-ms 2000" in unsteady(500)
