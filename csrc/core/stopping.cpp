@@ -15,11 +15,10 @@ namespace {
 constexpr double kGrowthBetweenLooks = 1.5;
 constexpr double kFewestIndependent = 50.0;  // fewer cannot tell how much samples depend on each other
 constexpr double kGuardSlack = 1.1;          // the guard's own noise
-constexpr double kMostShare =
-    0.008;  // of the measured time, in looks: a hundredth, less what a look may take longer than the last
-constexpr double kNsPerSample = 50.0;  // of the first look, as long as nothing is known
-constexpr std::int64_t kMostLookedAt = 200'000;
-constexpr std::int64_t kRun = 1'000;  // longer than the blocks in which dependence is looked for
+constexpr double kMostShare = 0.01;          // of the measured time, in looks
+constexpr double kNsPerSample = 50.0;        // of the first look, as long as nothing is known
+constexpr std::int64_t kMostLookedAt = 50'000;
+constexpr std::int64_t kRun = 250;  // longer than the blocks in which dependence is looked for
 
 std::int64_t grown(std::int64_t count) {
   return std::max(count + 1, static_cast<std::int64_t>(static_cast<double>(count) * kGrowthBetweenLooks));
@@ -31,9 +30,9 @@ std::int64_t before_next(std::int64_t count) {
 }
 
 // Between two modes the interval of a quantile is narrow only where it misses the gap: stopping as soon as it is narrow
-// would choose just those. One at a fiftieth of the error rate has to be narrow in proportion too, as it is wherever
-// the density is smooth; in a gap it is not.
-double guard_confidence(double confidence) { return 1.0 - (1.0 - confidence) / 50.0; }
+// would choose just those. One at a five hundredth of the error rate has to be narrow in proportion too, as it is
+// wherever the density is smooth; in a gap it is not.
+double guard_confidence(double confidence) { return 1.0 - (1.0 - confidence) / 500.0; }
 
 // The z with P(|Z| <= z) = confidence, by bisection: it is asked for at looks that find the interval narrow.
 double normal_half_width(double confidence) {
@@ -170,7 +169,8 @@ std::optional<StopReason> StopRule::observe(std::span<const std::int64_t> sample
 bool StopRule::paid_for(std::int64_t count, std::int64_t elapsed_ns) const {
   if (!paced_) return true;
   const double next_ns = ns_per_sample_ * static_cast<double>(std::min(count, kMostLookedAt));
-  return static_cast<double>(looks_ns_) + next_ns <= kMostShare * static_cast<double>(elapsed_ns);
+  // And the one that the end of the budget asks for.
+  return static_cast<double>(looks_ns_) + 2.0 * next_ns <= kMostShare * static_cast<double>(elapsed_ns);
 }
 
 bool StopRule::narrow_enough(std::span<const std::int64_t> samples, bool chosen) {

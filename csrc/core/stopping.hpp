@@ -30,9 +30,9 @@ const char* name_of(StopReason reason);
 // When a measurement has enough samples. It looks at the width of one quantile's interval and at nothing else (stopping
 // when an effect "shows" would call noise an effect), and only at counts that grow geometrically, so that the looks are
 // few; and never so soon that looking would take more than a hundredth of the time that was measured. Two looks in a
-// row have to find the interval narrow, and one at a fiftieth of the error rate in proportion, so that the samples at
-// which it stops are not those whose interval is narrow by chance; and as many samples as tell how much they depend on
-// each other.
+// row have to find the interval narrow, and one at a five hundredth of the error rate in proportion, so that the
+// samples at which it stops are not those whose interval is narrow by chance; and as many samples as tell how much they
+// depend on each other.
 class StopRule {
  public:
   // `paced`: looks wait until they are a hundredth of the time measured.
