@@ -9,14 +9,26 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from pyperf_infer.results import schema
+from pyperf_infer.results import schema, selftest_schema
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
+# What a document holds one kind of, as a command writes it; drawn all at once they would take minutes.
+_KINDS = ("results", "comparisons", "overheads", "profiles", "stored", "selftest")
+
+
 def documents() -> st.SearchStrategy[schema.Document]:
-    """Any document that the schema allows."""
-    return of_type(inspect.type_info(schema.Document))
+    """Any document that the schema allows, with one kind of findings."""
+    info: Any = inspect.type_info(schema.Document)
+    fields = {one.name: of_type(one.type) for one in info.fields}
+    nothing = {name: st.none() if name == "selftest" else st.just([]) for name in _KINDS}
+
+    def of_kind(kind: str) -> st.SearchStrategy[schema.Document]:
+        others = {name: empty for name, empty in nothing.items() if name != kind}
+        return of_struct(schema.Document, fields | others)
+
+    return st.sampled_from(_KINDS).flatmap(of_kind)
 
 
 def of_type(info: Any) -> st.SearchStrategy[Any]:
@@ -88,6 +100,12 @@ def _agreeing(cls: type[msgspec.Struct], values: dict[str, Any]) -> dict[str, An
             schema.ProcessRun(p50_ms=1.0, p50_interval_ms=None, count=1, converged=True)
         ]
         values["asked"] = max(values["asked"], len(values["runs"]))
+    elif cls is selftest_schema.SelfTestComparisons:
+        values["trials"] = 1 + sum(values[name] for name in ("faster", "slower", "same", "undecided"))
+        values["same"] += 1
+        values["kind"] = "A/A" if values["slow_down"] == 0 else "power"
+    elif cls is selftest_schema.SelfTestJudgement:
+        values["reason"] = "too few trials" if values["status"] == "not judged" else None
     elif cls is schema.StoredRow:
         values |= _compared(values) if not values["refused"] else {"ratio": None, "verdict": None}
     return values
