@@ -205,7 +205,7 @@ def _warmup(result: Result) -> Cell:
     if warmup is None:
         return Cell()
     text = f"{warmup.iterations} calls, {format_duration_ms(warmup.duration_ms)}"
-    return Cell(text, "" if warmup.steady else "(never steady)", "plain" if warmup.steady else "unsure")
+    return Cell(text, "" if warmup.steady else "(budget spent)", "plain" if warmup.steady else "unsure")
 
 
 def _samples(block: QuantityBlock) -> Cell:

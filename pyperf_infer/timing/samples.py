@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pyperf_infer import _core
     from pyperf_infer.statistics.compare import Interval
+    from pyperf_infer.statistics.steady import Steadiness
 
 
 class StopAt(NamedTuple):
@@ -125,6 +126,13 @@ class Samples:
     def interval_ns(self) -> Interval | None:
         """Of the median; None below 6 samples, where there is none at 95%."""
         return self.estimates.p50_interval_ns
+
+    @cached_property
+    def steady(self) -> Steadiness:
+        """Whether the samples keep their level, and from which on: `.status`, `.steady_from`, `.levels`, `.step`."""
+        from pyperf_infer.statistics.steady import examine  # which takes what is slow to import
+
+        return examine(self.ns)
 
     def summarise(self, percentiles: tuple[float, ...] = (90.0, 95.0, 99.0), quantity: str | None = None) -> Estimates:
         """All estimates, with other percentiles or of another quantity than the one that was judged."""

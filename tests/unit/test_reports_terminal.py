@@ -130,7 +130,7 @@ def test_a_result_that_did_not_converge_is_marked() -> None:
     assert "±0.4%*" in text
     assert "* not converged: the interval of p50 is wider than the ±1% asked for" in text
     assert "budget spent (not converged)" in text
-    assert "(never steady)" in text
+    assert "(budget spent)" in text
     assert "not converged" not in rendered(made.document())
 
 
