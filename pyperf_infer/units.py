@@ -96,6 +96,11 @@ def format_percent(fraction: float) -> str:
     return f"{text.rstrip('0').rstrip('.')}%"
 
 
+def format_asked_percent(fraction: float) -> str:
+    """A fraction that was asked for, as it was: 0.0025 -> "0.25%", 0.125 -> "12.5%". What is measured is rounded."""
+    return f"{fraction * 100:.10g}%"  # ten digits: what the product of two floats adds comes later
+
+
 def format_ratio(ratio: float) -> str:
     """A ratio with four significant digits: 2.1043 -> "2.104"."""
     return _digits(_round(Decimal(ratio)), whole=False) if math.isfinite(ratio) else str(ratio)

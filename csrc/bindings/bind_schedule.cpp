@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <list>
+#include <vector>
 
 #include "bindings/bindings.hpp"
 #include "core/schedule.hpp"
@@ -9,12 +11,28 @@
 namespace pyperf::bindings {
 namespace {
 
-template <class Object>
-Object& held(const std::shared_ptr<Object>& object, std::list<OneUser::Hold>& holds) {
-  if (object == nullptr) throw py::type_error("None is neither a target nor samples");
-  holds.emplace_back(*object);
-  return *object;
-}
+class Holds {
+ public:
+  // A target may be named twice: against itself it takes its turns one after the other like any two.
+  Target& target(const std::shared_ptr<Target>& target) {
+    if (target == nullptr) throw py::type_error("None is neither a target nor samples");
+    if (std::ranges::find(targets_, target.get()) == targets_.end()) {
+      holds_.emplace_back(*target);
+      targets_.push_back(target.get());
+    }
+    return *target;
+  }
+
+  SampleBuffer& samples(const std::shared_ptr<SampleBuffer>& samples) {
+    if (samples == nullptr) throw py::type_error("None is neither a target nor samples");
+    holds_.emplace_back(*samples);
+    return *samples;
+  }
+
+ private:
+  std::list<OneUser::Hold> holds_;
+  std::vector<const Target*> targets_;
+};
 
 }  // namespace
 
@@ -53,11 +71,11 @@ void bind_schedule(py::module_& module) {
       // By shared_ptr: another thread may empty the list meanwhile.
       [](const std::vector<std::shared_ptr<Target>>& targets, const SchedulePlan& plan,
          const std::vector<std::shared_ptr<SampleBuffer>>& samples, ProgressFunction progress) {
-        std::list<OneUser::Hold> holds;
+        Holds holds;
         std::vector<Runner*> runners;
-        for (const auto& target : targets) runners.push_back(&held(target, holds).runner());
+        for (const auto& target : targets) runners.push_back(&holds.target(target).runner());
         std::vector<Samples*> into;
-        for (const auto& one : samples) into.push_back(&held(one, holds));
+        for (const auto& one : samples) into.push_back(&holds.samples(one));
         PythonCheckpoint checkpoint(std::move(progress));
         const py::gil_scoped_release release;
         return interleave(runners, plan, into, checkpoint);

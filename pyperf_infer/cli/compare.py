@@ -13,7 +13,7 @@ import click
 from pyperf_infer.cli.output import Output, Report, results_options
 from pyperf_infer.cli.parameters import Parsed
 from pyperf_infer.errors import UsageError
-from pyperf_infer.units import format_percent, parse_percent
+from pyperf_infer.units import format_asked_percent, parse_percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from pyperf_infer.results.schema import Document, StoredComparison
 
 _MOST_POOLED = 1000
+
+
+def _path(text: str) -> Path:
+    """Raises UsageError for no text at all, which is what a shell makes of a variable that is not set."""
+    if not text.strip():
+        raise UsageError("an empty path names no result; is a variable of the shell not set?")
+    return Path(text)
+
+
 _PERCENT = Parsed("PERCENT", parse_percent)
+_PATH = Parsed("PATH", _path)
 _REPORT = Report(
     csv="pyperf_infer.reports.stored_text:stored_csv",
     markdown="pyperf_infer.reports.stored_text:stored_markdown",
@@ -30,7 +40,7 @@ _REPORT = Report(
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="BASELINE CONTENDER...")
+@click.argument("paths", nargs=-1, type=_PATH, metavar="BASELINE CONTENDER...")
 @click.option("--margin", type=_PERCENT, default="1%", show_default=True, help="Differences up to this are the same.")
 @click.option(
     "--fail-if-slower",
@@ -101,14 +111,14 @@ def _tell(document: Document, threshold: float | None, written: Sequence[Path]) 
     """What stands on standard error: rows at which the gate fired or that it could not judge, and where files are."""
     if threshold is not None:
         for comparison in document.stored:
-            _tell_gate(comparison, f"--fail-if-slower {format_percent(threshold)}")
+            _tell_gate(comparison, f"--fail-if-slower {format_asked_percent(threshold)}")
     for path in written:
         _say(f"Written to {path}")
 
 
 def _tell_gate(comparison: StoredComparison, asked: str) -> None:
     from pyperf_infer.reports.stored_view import interval_text, row_name
-    from pyperf_infer.stored.align import ONLY
+    from pyperf_infer.stored.gate import not_compared
     from pyperf_infer.units import format_ratio
 
     for row in comparison.rows:
@@ -121,10 +131,8 @@ def _tell_gate(comparison: StoredComparison, asked: str) -> None:
         elif row.gate == "not judged":
             refused = "it was not measured by the same method" if row.refused else None
             _say(f"{asked} could not judge {name}: {refused or row.reason or 'there is no interval'}")
-    for one in comparison.left_over:
-        # Of a folder, most rows are of other models than the contender's.
-        if one.side == "baseline" and (one.reason != ONLY["baseline"] or not comparison.baseline.folder):
-            _say(f"{asked} could not judge {one.model} batch {one.batch_size} {one.backend}: {one.reason}")
+    for one in not_compared(comparison.left_over, folder=comparison.baseline.folder):
+        _say(f"{asked} could not judge {one.model} batch {one.batch_size} {one.backend}: {one.reason}")
 
 
 def _say(text: str) -> None:

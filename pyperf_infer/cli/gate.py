@@ -44,9 +44,9 @@ def _judge(document: Document, one: Comparison, share: float) -> bool:
     from pyperf_infer.reports.comparisons import comparison_name
     from pyperf_infer.reports.escape import printable
     from pyperf_infer.statistics.gate import gate_clears, gate_fires
-    from pyperf_infer.units import format_percent, format_ratio
+    from pyperf_infer.units import format_asked_percent, format_ratio
 
-    asked = f"--fail-if-slower {format_percent(share)}"
+    asked = f"--fail-if-slower {format_asked_percent(share)}"
     name = comparison_name(document, one)
     if _stands(one):
         if gate_clears(one.interval, share):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyperf_infer.results.schema import Comparison
 from pyperf_infer.statistics.alone import alone_hull, apart
-from pyperf_infer.statistics.compare import RatioEstimate, compare_all_rounds
+from pyperf_infer.statistics.compare import ClockLimits, RatioEstimate, compare_all_rounds
 from pyperf_infer.timing.comparison import Rounds, interleave, ratio_interval
 from pyperf_infer.timing.measurement import Measurement
 from pyperf_infer.timing.target import garbage_collection
@@ -56,7 +56,8 @@ def time_interleaved(entrants: Sequence[Entrant], around: Surroundings) -> list[
     rounds = _rounds_of(entrants, around)
     first, *others = entrants
     alone = [ratio_interval(first.alone, one.alone) for one in others]
-    found = _compared(rounds, alone, around.plan)
+    clocks = [ClockLimits.of(one.alone) for one in entrants]
+    found = _compared(rounds, alone, clocks, around.plan)
     parted = [
         number
         for number, (one, known) in enumerate(zip(found, alone, strict=True))
@@ -66,7 +67,7 @@ def time_interleaved(entrants: Sequence[Entrant], around: Surroundings) -> list[
         baseline, *again = _measured_again([first, *(others[number] for number in parted)], around)
         for number, samples in zip(parted, again, strict=True):
             alone[number] = alone_hull(alone[number], ratio_interval(baseline, samples))
-        found = _compared(rounds, alone, around.plan)
+        found = _compared(rounds, alone, clocks, around.plan)
     return [
         _comparison(first, other, one, rounds, around.plan, len(others))
         for other, one in zip(others, found, strict=True)
@@ -89,8 +90,12 @@ def _rounds_of(entrants: Sequence[Entrant], around: Surroundings) -> Rounds:
         )
 
 
-def _compared(rounds: Rounds, alone: Sequence[Interval], plan: RunPlan) -> list[RatioEstimate]:
-    return compare_all_rounds(rounds.medians_ns, alone=alone, margin=plan.margin, confidence=plan.confidence)
+def _compared(
+    rounds: Rounds, alone: Sequence[Interval], clocks: Sequence[ClockLimits], plan: RunPlan
+) -> list[RatioEstimate]:
+    return compare_all_rounds(
+        rounds.medians_ns, alone=alone, clocks=clocks, margin=plan.margin, confidence=plan.confidence
+    )
 
 
 def _measured_again(entrants: Sequence[Entrant], around: Surroundings) -> list[Samples]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _INTERFERENCE = "interference"
 _CORRECTED = "another comparison"  # Holm's correction left it open, which is about the process's own interval only
+_Contest = tuple[str, int, str | None, str, int]
 _Pair = tuple[str, int, str | None, str, str]
 
 
@@ -28,32 +30,44 @@ def merged_comparisons(of_each: Sequence[Sequence[Comparison]], plan: RunPlan) -
     baseline are judged together, as within a process. What more processes do not mend stays undecided: sides that did
     not run what their names say in any of them, or that disturbed each other in half of them or more.
     """
-    pairs: dict[_Pair, list[Comparison]] = {}
+    pairs: dict[tuple[_Pair, int], list[Comparison]] = {}
     for listed in of_each:
+        seen: Counter[_Pair] = Counter()
         for one in listed:
-            pairs.setdefault((one.model, one.batch_size, one.precision, one.baseline, one.contender), []).append(one)
-    contests: dict[tuple[str, int, str | None, str], list[list[Comparison]]] = {}
-    for pair, found in pairs.items():
-        # Without a round, the ratio is that of two separate measurements: another quantity.
-        contests.setdefault(pair[:4], []).append([one for one in found if one.rounds] or found)
+            pair = one.model, one.batch_size, one.precision, one.baseline, one.contender
+            seen[pair] += 1  # a model that is named twice has two comparisons, which are not two processes
+            pairs.setdefault((pair, seen[pair]), []).append(one)
+    contests: dict[_Contest, list[list[Comparison]]] = {}
+    for ((*contest, _), nth), found in pairs.items():
+        contests.setdefault((*contest, nth), []).append(found)  # type: ignore[arg-type]
     return [one for contest in contests.values() for one in _judged(contest, plan)]
 
 
 def _judged(contest: Sequence[Sequence[Comparison]], plan: RunPlan) -> list[Comparison]:
-    intervals = [_interval_at([one.ratio for one in found]) for found in contest]
+    # Without a round, the ratio is that of two separate measurements: another quantity.
+    with_rounds = [[one for one in found if one.rounds] for found in contest]
+    intervals = [_interval_at([one.ratio for one in found]) for found in with_rounds]
     judged = judge_together(intervals, margin=plan.margin, confidence=plan.confidence)
-    return [_merged(found, one, compared=len(contest)) for found, one in zip(contest, judged, strict=True)]
+    return [
+        _merged(found, interleaved, one, compared=len(contest))
+        for found, interleaved, one in zip(contest, with_rounds, judged, strict=True)
+    ]
 
 
 def _interval_at(ratios: Sequence[float]) -> Callable[[float], Interval | None]:
     # The search for the level that decides asks for confidences so near 1 that they are 1: no interval holds then.
-    return lambda confidence: location_of(ratios, confidence).interval if 0 < confidence < 1 else None
+    return lambda confidence: location_of(ratios, confidence).interval if ratios and 0 < confidence < 1 else None
 
 
-def _merged(found: Sequence[Comparison], judged: Judged, *, compared: int) -> Comparison:
+def _merged(
+    every: Sequence[Comparison], interleaved: Sequence[Comparison], judged: Judged, *, compared: int
+) -> Comparison:
+    found = interleaved or every
     verdict, reason = judged.verdict, judged.reason
-    if judged.interval is None:
+    if judged.interval is None and len(every) == 1 == len(interleaved):
         reason = "one process tells nothing of the spread between processes; give --processes 5 or more"
+    elif judged.interval is None:
+        reason = f"a round was complete in {len(interleaved)} of {len(every)} processes only; give more time"
     if blocked := _blocked(found):
         verdict, reason = "undecided", blocked
     ratio = location_of([one.ratio for one in found]).value

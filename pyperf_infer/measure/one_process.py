@@ -172,7 +172,7 @@ def _outcome(
 ) -> Outcome:
     if ended is None:
         said = _tail(errors)
-        return _lost(number, f"{name} {ending(status)}{f': {said}' if said else ''}")
+        return _lost(number, f"{name} {child.ending(status)} and left no results{f': {said}' if said else ''}")
     if not ended.saved:
         message = f"{name} could not keep its results in '{folder}': {ended.message}. Set TMPDIR to a folder with room"
         return Outcome(number=number, exit_code=ended.exit_code, error=InputError(message), unsaved=True)
@@ -194,21 +194,6 @@ def _outcome(
 
 def _lost(number: int, message: str) -> Outcome:
     return Outcome(number=number, exit_code=MeasurementError.exit_code, error=MeasurementError(message))
-
-
-def ending(status: int | None) -> str:
-    """How a process of this status ended, in words that go behind its name."""
-    if status is None:
-        return "does not end and was left behind"
-    if status >= 0:
-        return f"ended with status {status} and left no results"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
-    # Nobody but the kernel's out-of-memory killer ends a process so without being asked.
-    why = " (as the kernel does where memory runs out)" if -status == signal.SIGKILL else ""
-    return f"was ended by {name}{why}"
 
 
 def _error(ended: Ended) -> PyperfInferError:

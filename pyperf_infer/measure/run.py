@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyperf_infer import __version__
 from pyperf_infer.backends.registry import make_backend, names_for
 from pyperf_infer.errors import InputError, MeasurementError, PyperfInferError, UsageError
 from pyperf_infer.measure.alone import BrokenOffError, Interrupted, time_alone
@@ -16,26 +14,19 @@ from pyperf_infer.measure.case import (
     REFERENCE,
     Contestant,
     Loaded,
-    Surroundings,
     compare_all_outputs,
     prepare,
     reference_of,
 )
 from pyperf_infer.measure.entry import Case, failed_case, failed_result, subject_of, unloaded_subject
-from pyperf_infer.measure.gpu import GpuSide
 from pyperf_infer.measure.integrity import integrity_of
 from pyperf_infer.measure.interleaved import Entrant, time_interleaved
+from pyperf_infer.measure.keeping import MeasuresRows
 from pyperf_infer.measure.loading import load_model
 from pyperf_infer.measure.memory_ran_out import CrowdedError, raise_if_out_of_memory
-from pyperf_infer.measure.notices import batch_halved, first_line, not_together, notices_of
-from pyperf_infer.measure.observer import Observer
-from pyperf_infer.measure.phases import Phases
-from pyperf_infer.measure.rows import MakesRows
+from pyperf_infer.measure.notices import batch_halved, not_together, notices_of
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import batch_of, resolve_shapes
-from pyperf_infer.results.schema import Comparison, Document, Result, Subject, utc_now
-from pyperf_infer.results.schema import Warning as Notice
-from pyperf_infer.system.environment import collect
 from pyperf_infer.system.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -45,45 +36,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pyperf_infer.backends.base import Backend
+    from pyperf_infer.measure.observer import Observer
+    from pyperf_infer.measure.phases import Phases
     from pyperf_infer.measure.plan import RunPlan
     from pyperf_infer.models.spec import LoadedModel, ModelSource
+    from pyperf_infer.results.schema import Result, Subject
 
     Columns = Mapping[str, NDArray[np.int64]]  # by quantity, the judged one first
 
 DONE, BAD_VERDICT = 0, 1
 
 
-class Run(MakesRows):
+class Run(MeasuresRows):
     """Plans, executes and keeps what it found: `document` works at any moment, also after an error or Ctrl-C."""
 
     def __init__(
         self, plan: RunPlan, *, command: list[str], observer: Observer | None = None, phases: Phases | None = None
     ) -> None:
-        self.plan = plan
-        self.phases = phases or Phases()
-        # A row and its samples are kept in one step: Ctrl-C cannot come between the two.
-        self._rows: list[tuple[Result, Columns | None]] = []
-        self._interleaving_failed = False
+        super().__init__(plan, command=command, observer=observer, phases=phases)
         # Numbers of rows that ran out of memory half-way, at a batch that was halved then.
         self._superseded: set[int] = set()
         self._unprofiled: list[Measured] = []  # rows of the model at hand, for the GPU-busy passes
-        self._comparisons: list[Comparison] = []
-        self._warnings: list[Notice] = []
-        self._command = command
-        self._created_utc = utc_now()
-        with self.phases.timed("look at the machine"):
-            environment = collect()
-        self._around = Surroundings(
-            plan=plan, environment=environment, phases=self.phases, observer=observer or Observer()
-        )
-
-    @property
-    def results(self) -> list[Result]:
-        return [result for result, _ in self._rows]
-
-    @property
-    def samples(self) -> list[Columns | None]:
-        return [samples for _, samples in self._rows]
 
     def execute(self) -> None:
         """Runs everything. What fails for one model or backend becomes a row that says so, and the rest goes on.
@@ -94,16 +67,8 @@ class Run(MakesRows):
             KeyboardInterrupt: Ctrl-C.
         """
         sources = [resolve(name) for name in self.plan.models]
-        index = self.plan.options.gpu_index
-        if index is None:
-            return self._execute(sources)
-        with self.phases.timed("look at the GPU"):
-            side = GpuSide(index, poll=self.plan.poll_gpu)
-        self._around = replace(self._around, gpu=side)
-        self._around.environment.gpus = [side.described]
-        with side.watched():
+        with self._gpu_watched():
             self._execute(sources)
-        return None
 
     def _execute(self, sources: list[ModelSource]) -> None:
         with self.phases.timed("import backends"):
@@ -114,20 +79,6 @@ class Run(MakesRows):
             self._unprofiled = []
             self._run_model(source, backends)
         self._measure_busy()
-
-    def document(self, status: str) -> Document:
-        """Everything found so far; `status` is "complete", "interrupted" or "failed"."""
-        return Document(
-            tool_version=__version__,
-            command=self._command,
-            created_utc=self._created_utc,
-            status=status,  # type: ignore[arg-type]
-            environment=self._around.environment,
-            results=self.results,
-            comparisons=self._comparisons,
-            warnings=self._warnings,
-            phases=self.phases.listed(),
-        )
 
     @property
     def exit_code(self) -> int:
@@ -281,12 +232,6 @@ class Run(MakesRows):
                 if one is not None:
                     self._close(one)
 
-    def _close(self, one: Contestant) -> None:
-        try:
-            one.prepared.close()
-        except Exception as error:  # after a lost device nothing can be freed; the rows matter more
-            self._around.observer.failed(error)
-
     def _interleave(self, case: Case, timed: list[Contestant]) -> None:
         if len(timed) < 2 or self.plan.mode != "latency":
             return
@@ -296,16 +241,7 @@ class Run(MakesRows):
             entrants = [Entrant(label=one.name, case=case, contestant=one, plan=self.plan) for one in timed]
             self._comparisons += time_interleaved(entrants, self._around)
         except Exception as error:
-            self._around.observer.failed(error)
-            self._interleaving_failed = True
-            self._warnings.append(
-                Notice(
-                    code="interleaving_failed",
-                    message=f"{case.model.name}, batch {case.batch_size}: timing {names} in turn failed: "
-                    f"{type(error).__name__}: {first_line(error)}",
-                    remedy="The rows of each running alone stand; run it again for the speed-up.",
-                )
-            )
+            self._comparison_failed(error, f"{case.model.name}, batch {case.batch_size}", names)
 
     def _time(self, case: Case, one: Contestant, *, raise_memory: bool, crowded: bool = False) -> None:
         self._around.observer.stage(f"{case.model.name}, batch {case.batch_size}: measuring {one.name}")

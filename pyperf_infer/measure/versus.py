@@ -7,36 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyperf_infer import __version__
 from pyperf_infer.backends.registry import make_backend
 from pyperf_infer.errors import BackendError, InputError, PyperfInferError, UsageError
 from pyperf_infer.measure.alone import BrokenOffError, Interrupted, time_alone
 from pyperf_infer.measure.busy_pass import wants_pass
-from pyperf_infer.measure.case import Loaded, Surroundings, prepare
+from pyperf_infer.measure.case import Loaded, prepare
 from pyperf_infer.measure.contests import Asked, Contest, Side, contests_of
 from pyperf_infer.measure.entry import Case, failed_case, failed_result, unloaded_subject
-from pyperf_infer.measure.gpu import GpuSide
 from pyperf_infer.measure.integrity import integrity_of
 from pyperf_infer.measure.interleaved import Entrant, time_interleaved
+from pyperf_infer.measure.keeping import MeasuresRows
 from pyperf_infer.measure.loading import load_model
-from pyperf_infer.measure.notices import first_line, notices_of
-from pyperf_infer.measure.observer import Observer
-from pyperf_infer.measure.phases import Phases
-from pyperf_infer.measure.rows import MakesRows
+from pyperf_infer.measure.notices import notices_of
 from pyperf_infer.measure.run import bytes_of, exit_code_of
 from pyperf_infer.measure.sides_parity import compare_side
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import batch_of, resolve_shapes
-from pyperf_infer.results.schema import Comparison, Document, Result, utc_now
+from pyperf_infer.results.schema import Result
 from pyperf_infer.results.schema import Side as SideOfResult
-from pyperf_infer.results.schema import Warning as Notice
-from pyperf_infer.system.environment import collect
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from pyperf_infer.backends.base import Backend
+    from pyperf_infer.measure.observer import Observer
+    from pyperf_infer.measure.phases import Phases
     from pyperf_infer.models.spec import LoadedModel, ModelSource
 
     Columns = Mapping[str, NDArray[np.int64]]
@@ -44,7 +40,7 @@ if TYPE_CHECKING:
 _NOT_BUSY = "not measured: with --vs other sides are timed after it in this process; run it by itself"
 
 
-class Versus(MakesRows):
+class Versus(MeasuresRows):
     """Plans, executes and keeps what it found: `document` works at any moment, also after an error or Ctrl-C.
 
     Unlike a plain run it never halves a batch: a comparison of other batches than were asked for would mislead.
@@ -58,51 +54,16 @@ class Versus(MakesRows):
         observer: Observer | None = None,
         phases: Phases | None = None,
     ) -> None:
-        self.plan = sides[0].plan
-        self.phases = phases or Phases()
+        super().__init__(sides[0].plan, command=command, observer=observer, phases=phases)
         self._sides = tuple(sides)
-        # A row and its samples are kept in one step: Ctrl-C cannot come between the two.
-        self._rows: list[tuple[Result, Columns | None]] = []
-        self._comparisons: list[Comparison] = []
-        self._warnings: list[Notice] = []
-        self._interleaving_failed = False
         self._sources: dict[str, ModelSource] = {}
         self._backends: dict[tuple[str, str], Backend] = {}
         self._loaded: dict[object, tuple[LoadedModel, Loaded] | PyperfInferError] = {}
-        self._command = command
-        self._created_utc = utc_now()
-        with self.phases.timed("look at the machine"):
-            environment = collect()
-        self._around = Surroundings(
-            plan=self.plan, environment=environment, phases=self.phases, observer=observer or Observer()
-        )
-
-    @property
-    def results(self) -> list[Result]:
-        return [result for result, _ in self._rows]
-
-    @property
-    def samples(self) -> list[Columns | None]:
-        return [samples for _, samples in self._rows]
 
     @property
     def exit_code(self) -> int:
         """As that of `Run`."""
         return exit_code_of(self.results, interleaving_failed=self._interleaving_failed)
-
-    def document(self, status: str) -> Document:
-        """Everything found so far; `status` is "complete", "interrupted" or "failed"."""
-        return Document(
-            tool_version=__version__,
-            command=self._command,
-            created_utc=self._created_utc,
-            status=status,  # type: ignore[arg-type]
-            environment=self._around.environment,
-            results=self.results,
-            comparisons=self._comparisons,
-            warnings=self._warnings,
-            phases=self.phases.listed(),
-        )
 
     def execute(self) -> None:
         """Runs every contest. A side that fails becomes a row that says so; the others are timed, without it.
@@ -115,15 +76,8 @@ class Versus(MakesRows):
         names = dict.fromkeys(name for one in self._sides for name in one.plan.models)
         self._sources = {name: resolve(name) for name in names}
         contests = contests_of(self._sides, lambda name: self._sources[name].source == "onnx")
-        index = self.plan.options.gpu_index
-        if index is None:
-            return self._execute(contests)
-        with self.phases.timed("look at the GPU"):
-            gpu = GpuSide(index, poll=self.plan.poll_gpu)
-        self._around = replace(self._around, gpu=gpu)
-        self._around.environment.gpus = [gpu.described]
-        with gpu.watched():
-            return self._execute(contests)
+        with self._gpu_watched():
+            self._execute(contests)
 
     def _execute(self, contests: Sequence[Contest]) -> None:
         with self.phases.timed("import backends"):
@@ -149,7 +103,7 @@ class Versus(MakesRows):
                 self._interleave(timed)
         finally:
             for _, one in resident:
-                self._close(one)
+                self._close(one.contestant)
 
     def _prepare(self, number: int, side: Side, resident: list[tuple[Side, Entrant]]) -> None:
         """Loads, converts and runs it once: then it is among the `resident`, or failed and has a row that says so."""
@@ -235,21 +189,7 @@ class Versus(MakesRows):
         try:
             self._comparisons += time_interleaved(timed, self._around)
         except Exception as error:
-            self._around.observer.failed(error)
-            self._interleaving_failed = True
-            self._warnings.append(
-                Notice(
-                    code="interleaving_failed",
-                    message=f"{title}: timing {names} in turn failed: {type(error).__name__}: {first_line(error)}",
-                    remedy="The rows of each running alone stand; run it again for the comparison.",
-                )
-            )
-
-    def _close(self, one: Entrant) -> None:
-        try:
-            one.contestant.prepared.close()
-        except Exception as error:  # after a lost device nothing can be freed; the rows matter more
-            self._around.observer.failed(error)
+            self._comparison_failed(error, title, names)
 
     def _fail_early(self, number: int, side: Side, error: PyperfInferError) -> None:
         """A row for what was never prepared."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import subprocess
 import tempfile
 import time
@@ -149,7 +148,7 @@ class ChildProcess:
         """Ends it, and says what became of it."""
         if not how:
             child.end(self._process, _END_S)
-            how = _ending(self._process.returncode)
+            how = child.ending(self._process.returncode)
         else:
             self._process.kill()
         said = self._last_error()
@@ -181,15 +180,6 @@ def _error(reply: Failed) -> PyperfInferError:
     if isinstance(kind, type) and issubclass(kind, PyperfInferError):
         return kind(reply.message)
     return MeasurementError(f"{reply.kind}: {reply.message}")
-
-
-def _ending(status: int | None) -> str:
-    if status is not None and status < 0:
-        try:
-            return f"was ended by {signal.Signals(-status).name}"
-        except ValueError:
-            return f"was ended by signal {-status}"
-    return f"ended with status {status}"
 
 
 def _load(saved: list[SavedArray], folder: Path) -> dict[str, NDArray[Any]]:

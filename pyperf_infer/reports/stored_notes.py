@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyperf_infer.reports.notes import Note
 from pyperf_infer.reports.row_names import MAX_LISTED
 from pyperf_infer.reports.stored_view import row_name
-from pyperf_infer.units import format_percent
+from pyperf_infer.units import format_asked_percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -29,9 +29,9 @@ def stored_headline(document: Document) -> list[Note]:
     if document.status == "failed":
         notes.append(Note("bad", "REFUSED: not all rows were measured by methods that match."))
     if document.gate is not None:
-        rows = [row.gate for one in document.stored for row in one.rows]
-        kind = "bad" if document.gate.fired else "good" if set(rows) == {"passed"} else "unsure"
-        notes.append(Note(kind, document.gate.sentence))  # type: ignore[arg-type]
+        gate = document.gate
+        kind = "bad" if gate.fired else "good" if gate.judged == gate.rows else "unsure"
+        notes.append(Note(kind, gate.sentence))  # type: ignore[arg-type]
     return [*notes, Note("plain", f"{document.tool} {document.tool_version}: stored results compared")]
 
 
@@ -91,7 +91,7 @@ _SPREADS = {
 def _judged(document: Document, rows: Sequence[StoredRow]) -> str:
     compared = max(row.compared for row in rows)
     together = f", {compared} rows together (Holm)" if compared > 1 else ""
-    margin = format_percent(document.stored[0].margin)
+    margin = format_asked_percent(document.stored[0].margin)
     return f"at 95%{together}; differences up to {margin} count as the same"
 
 

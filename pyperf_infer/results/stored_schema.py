@@ -41,7 +41,7 @@ class StoredSide(Struct, kw_only=True):
     folder: bool
     files: list[StoredFile]  # whose rows were used
     looked_at: Positive  # files; more than were used where the folder holds older results too
-    skipped: Count = 0  # files of the folder that are no results of `run`, or that were interrupted
+    skipped: Count = 0  # files of the folder: no results of `run`, damaged, interrupted, or copies of another file
     skipped_because: list[str] = []  # a few of them, each with the reason
 
 
@@ -152,3 +152,5 @@ class Gate(Struct, kw_only=True):
     threshold: NonNegative  # 0.03 for 3%
     fired: bool  # at least one row whose whole interval lies beyond
     sentence: str
+    rows: Count | None = None  # that it should judge: those compared, and those that one side alone has a time of
+    judged: Count | None = None  # of them; fewer than `rows` where one has no interval, or one that reaches across

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pyperf_infer import _core
 from pyperf_infer.statistics.alone import apart, middle_of
@@ -14,7 +14,34 @@ from pyperf_infer.statistics.holm import Interval, Judged, Verdict, judge_togeth
 
 MARGIN = 0.01
 
-__all__ = ["MARGIN", "Interval", "RatioEstimate", "Verdict", "compare_all_rounds", "compare_rounds", "verdict_of"]
+__all__ = [
+    "MARGIN",
+    "ClockLimits",
+    "Interval",
+    "RatioEstimate",
+    "Verdict",
+    "compare_all_rounds",
+    "compare_rounds",
+    "verdict_of",
+]
+
+
+class ClockLimits(NamedTuple):
+    """What the clock adds to every sample of a target, and the smallest difference it tells, in nanoseconds."""
+
+    overhead_ns: float
+    step_ns: float
+
+    @classmethod
+    def of(cls, timed: HasClock) -> ClockLimits:
+        return cls(timed.timer_overhead_ns, timed.clock_step_ns)
+
+
+class HasClock(Protocol):
+    """Samples that know their clock."""
+
+    timer_overhead_ns: int
+    clock_step_ns: int
 
 
 class RatioEstimate(NamedTuple):
@@ -51,6 +78,7 @@ def compare_all_rounds(
     medians_ns: Sequence[Sequence[float]],
     *,
     alone: Sequence[Interval | None],
+    clocks: Sequence[ClockLimits] = (),
     margin: float = MARGIN,
     confidence: float = CONFIDENCE,
 ) -> list[RatioEstimate]:
@@ -62,6 +90,10 @@ def compare_all_rounds(
     order within a round is drawn anew in each, so that on identical work every round is a fair coin whatever disturbs
     the machine. `alone[i]` is the interval of contender i + 1's ratio when each ran alone (None: not known); where the
     two intervals are further apart than the margin, the targets disturb each other and the verdict is `undecided`.
+
+    `clocks` has one a target, where it is known. The interval is never narrower than a step of either, and holds the
+    ratio both with and without what timing itself adds to each: of calls hardly longer than that it says little, and
+    of calls no longer nothing.
 
     Where no round was complete the ratio is the one that each running alone gives.
 
@@ -79,23 +111,64 @@ def compare_all_rounds(
     if not baseline_ns:
         return [_without_rounds(one, confidence) for one in alone]
     logs = [[math.log(mine / other) for mine, other in zip(baseline_ns, one, strict=True)] for one in contenders_ns]
-    judged = judge_together([_interval_of(one) for one in logs], margin=margin, confidence=confidence)
-    return [_estimate(*one, margin) for one in zip(logs, judged, alone, strict=True)]
+    sides = [
+        _Side(_middle(times), *clock)
+        for times, clock in zip(medians_ns, clocks or [ClockLimits(0.0, 0.0)] * len(medians_ns), strict=True)
+    ]
+    judged = judge_together(
+        [_interval_of(one, sides[0], side) for one, side in zip(logs, sides[1:], strict=True)],
+        margin=margin,
+        confidence=confidence,
+    )
+    return [
+        _estimate(one, verdict, known, margin, timed=sides[0].is_timed and side.is_timed)
+        for one, verdict, known, side in zip(logs, judged, alone, sides[1:], strict=True)
+    ]
 
 
-def _interval_of(logs: list[float]) -> Callable[[float], Interval | None]:
+class _Side(NamedTuple):
+    """About what a call takes, and what of it is the clock's."""
+
+    time_ns: float
+    overhead_ns: float
+    step_ns: float
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether more than timing nothing was timed."""
+        return self.time_ns - self.overhead_ns > self.step_ns
+
+
+def _middle(times: Sequence[float]) -> float:
+    return sorted(times)[(len(times) - 1) // 2]
+
+
+def _interval_of(logs: list[float], baseline: _Side, contender: _Side) -> Callable[[float], Interval | None]:
+    if not (baseline.is_timed and contender.is_timed):
+        return lambda _: None
+    steps = baseline.step_ns / 2 / baseline.time_ns + contender.step_ns / 2 / contender.time_ns
+    # What the ratio changes by when the clock's share is taken out of both times.
+    without = (1 - baseline.overhead_ns / baseline.time_ns) / (1 - contender.overhead_ns / contender.time_ns)
+
     def at(confidence: float) -> Interval | None:
         estimate = _core.estimate_quantile(logs, 0.5, confidence)
-        return None if estimate is None else (math.exp(estimate[1]), math.exp(estimate[2]))
+        if estimate is None:
+            return None
+        low, high = math.exp(estimate[1]) * (1 - steps), math.exp(estimate[2]) * (1 + steps)
+        return min(low, low * without), max(high, high * without)
 
     return at
 
 
-def _estimate(logs: list[float], judged: Judged, alone: Interval | None, margin: float) -> RatioEstimate:
+def _estimate(
+    logs: list[float], judged: Judged, alone: Interval | None, margin: float, *, timed: bool
+) -> RatioEstimate:
     rounds = len(logs)
-    ratio = math.exp(sorted(logs)[(rounds - 1) // 2])
+    ratio = math.exp(_middle(logs))
     verdict, reason = judged.verdict, judged.reason
-    if judged.interval is None:
+    if not timed:
+        reason = "a call takes no longer than timing nothing does; put many of them into one"
+    elif judged.interval is None:
         reason = f"{rounds} {'round is' if rounds == 1 else 'rounds are'} too few to say; give it more time"
     elif alone is not None and apart(judged.interval, alone) > margin:
         verdict, reason = "undecided", f"interference: the ratio is {middle_of(alone):.3f} when each runs alone"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyperf_infer.statistics.holm import Interval
 
 LEAST_PROCESSES = 5  # of each side, for their own spread to say how far processes lie apart
+_LARGEST_LOG = 700.0  # of an end of an interval: beyond lies no float
 _NOT_BY_CHANCE = 0.01  # at this error rate processes lie further apart than the machine's floor
 
 
@@ -49,8 +50,8 @@ def ratio_of_processes(
     With fewer, only the machine's `floor` tells how far processes lie apart: t of the floor's degrees of freedom with
     the standard error sqrt(sd^2 (1/n + 1/m) + within). With enough processes and a floor, the wider of the two
     intervals: processes that started in one go share the minute's conditions, which their own spread cannot show.
-    Without either there is no interval at any confidence. An interval at a lower confidence lies within one at a
-    higher.
+    Without either there is no interval at any confidence, nor where its ends would be beyond what a float holds. An
+    interval at a lower confidence lies within one at a higher.
 
     Args:
         baseline_medians, contender_medians: one a process, in any unit, above 0.
@@ -67,7 +68,8 @@ def ratio_of_processes(
     spreads = []
     if min(one.size for one in sides) >= LEAST_PROCESSES:
         spreads.append(_welch(*sides))
-    if floor is not None and floor.processes >= 2 and (spreads or not _exceeds(sides, floor)):
+    # A floor of 0 is that of few processes which agreed by chance: by it anything would differ.
+    if floor is not None and floor.processes >= 2 and (spreads or (floor.relative_sd and not _exceeds(sides, floor))):
         variance = floor.relative_sd**2 * sum(1 / one.size for one in sides) + within
         spreads.append(_Spread(math.sqrt(variance), floor.processes - 1))
 
@@ -75,14 +77,17 @@ def ratio_of_processes(
         if not spreads:
             return None
         half = max(resolution, *(one.error * _quantile_of_t(confidence, one.freedom) for one in spreads))
+        if not abs(centre) + half < _LARGEST_LOG:
+            return None
         return math.exp(centre - half), math.exp(centre + half)
 
     return interval
 
 
 def geometric_mean(medians: Sequence[float]) -> float:
-    """What the ratio is made of. Raises as :func:`ratio_of_processes`."""
-    return math.exp(_side(medians).mean)
+    """What the ratio is made of; equal ones to the last digit. Raises as :func:`ratio_of_processes`."""
+    mean = _side(medians).mean
+    return medians[0] if min(medians) == max(medians) else math.exp(mean)
 
 
 def relative_sd(medians: Sequence[float]) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pyperf_infer.errors import InputError
 from pyperf_infer.results.schema import StoredLeftOver
-from pyperf_infer.stored.rows import SUBJECT_FIELDS, why_unusable
+from pyperf_infer.stored.rows import SUBJECT_FIELDS, model_key, why_unusable
 from pyperf_infer.stored.unlike import compare_methods
 
 if TYPE_CHECKING:
@@ -115,12 +115,14 @@ def _failure(result: Result, failed: Iterable[Row]) -> str | None:
     """Why the other side has no numbers for it. A row that failed early does not know its shapes and weights."""
     for row in failed:
         one = row.result
-        same = (one.subject.model, one.subject.requested_batch_size, one.subject.precision, one.method.backend) == (
-            result.subject.model, result.subject.requested_batch_size, result.subject.precision, result.method.backend
-        )  # fmt: skip
-        if same:
+        if _as_asked(one) == _as_asked(result):
             return f"not to be had from the other side: {why_unusable(one)}"
     return None
+
+
+def _as_asked(result: Result) -> tuple[str, int, str, str]:
+    subject = result.subject
+    return model_key(subject), subject.requested_batch_size, subject.precision, result.method.backend
 
 
 def _described(side: Which, result: Result, reason: str) -> StoredLeftOver:

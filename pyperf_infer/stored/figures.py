@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
@@ -21,23 +21,12 @@ if TYPE_CHECKING:
     Unit = Literal["ms", "items/s", "bytes"]
 
 
-@dataclass(frozen=True)
-class _Values:
-    """A value of each process; or, where the document has but one for all of them, that one."""
-
-    values: list[float]
-
-    @property
-    def middle(self) -> float:
-        return median(self.values)
-
-
 def figures(baseline: Pool, contender: Pool) -> list[StoredFigure]:
     """Those that both sides have. An interval where both have a value from each of enough processes."""
     found = []
     for name, unit, of_summary, of_run in _FIGURES:
         sides = [_values(pool, of_summary, of_run) for pool in (baseline, contender)]
-        if all(side.values for side in sides):
+        if all(sides):
             found.append(_figure(name, unit, sides[0], sides[1]))
     return found
 
@@ -65,31 +54,31 @@ def member(pool: Pool, files: list[int]) -> StoredMember:
 _WORSE = ("equal", "not checked", "different", "invalid")
 
 
-def _figure(name: Name, unit: Unit, baseline: _Values, contender: _Values) -> StoredFigure:
+def _figure(name: Name, unit: Unit, baseline: Sequence[float], contender: Sequence[float]) -> StoredFigure:
+    # The ratio is that of the two numbers beside it, and the interval that ratio's: all of the geometric means.
+    positive = all(one > 0 for side in (baseline, contender) for one in side)
+    middle = geometric_mean if positive else median
     # Times as the speed-up is: above 1 the contender is faster. Of everything else, what the contender has over what
     # the baseline has.
     over, under = (baseline, contender) if unit == "ms" else (contender, baseline)
-    ratio = over.middle / under.middle if over.middle > 0 and under.middle > 0 else None
-    interval = None
-    if ratio is not None and all(one > 0 for one in (*over.values, *under.values)):
-        interval = ratio_of_processes(over.values, under.values)(CONFIDENCE)
-        if interval is not None:  # of the geometric means, which then have to be what it is the interval of
-            ratio = geometric_mean(over.values) / geometric_mean(under.values)
+    divisor = middle(under)
+    ratio = middle(over) / divisor if divisor > 0 else 0.0
     return StoredFigure(
         quantity=name,
         unit=unit,
-        baseline=baseline.middle,
-        contender=contender.middle,
-        ratio=ratio,
-        interval=interval,
+        baseline=middle(baseline),
+        contender=middle(contender),
+        ratio=ratio if 0 < ratio < math.inf else None,
+        interval=ratio_of_processes(over, under)(CONFIDENCE) if positive else None,
     )
 
 
 def _values(
     pool: Pool, of_summary: Callable[[Summary], float | None], of_run: Callable[[ProcessRun], float | None] | None
-) -> _Values:
+) -> list[float]:
+    """A value of each process; or, where a document has but one for all of them, that one."""
     per_row = [_row_values(row, of_summary, of_run) for row in pool]
-    return _Values([one for values in per_row for one in values] if all(per_row) else [])
+    return [one for values in per_row for one in values] if all(per_row) else []
 
 
 def _row_values(

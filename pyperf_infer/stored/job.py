@@ -11,7 +11,7 @@ from pyperf_infer.errors import InputError
 from pyperf_infer.results import schema
 from pyperf_infer.results.schema import Document, StoredComparison, StoredSide, utc_now
 from pyperf_infer.stored.align import align
-from pyperf_infer.stored.gate import gate_of, gate_row
+from pyperf_infer.stored.gate import gate_of, gate_row, not_compared
 from pyperf_infer.stored.judge import judge
 from pyperf_infer.stored.sources import read_sides
 from pyperf_infer.stored.unlike import listed
@@ -71,7 +71,8 @@ class CompareJob:
         )  # fmt: skip
         if plan.fail_if_slower is not None:
             rows = [gate_row(one, plan.fail_if_slower) for one in rows]
-            self.gate = gate_of(rows, plan.fail_if_slower)
+            missing = [one for found in alignments for one in not_compared(found.left_over, folder=baseline.folder)]
+            self.gate = gate_of(rows, len(missing), plan.fail_if_slower)
         if all(one.refused for one in rows):
             raise InputError(_all_refused(rows))
         left = iter(rows)

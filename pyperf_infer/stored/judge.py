@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _NARROWER = "More processes (--processes) or a quieter machine make the interval narrower."
+_NO_END = "the processes of a side lie so far apart that the interval has no end"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def _judged(draft: _Draft, together: Iterator[Judged], compared: int) -> StoredR
     if spread.source is None:
         return replace(draft.row, reason=spread.reason, remedy=spread.remedy)
     judged = next(together)
+    no_end = judged.interval is None  # it has a source, so that it is for no want of processes
     return replace(
         draft.row,
         interval=judged.interval,
@@ -92,6 +94,6 @@ def _judged(draft: _Draft, together: Iterator[Judged], compared: int) -> StoredR
         compared=compared,
         spread=spread.source,
         verdict=judged.verdict,
-        reason=judged.reason,
+        reason=_NO_END if no_end else judged.reason,
         remedy=spread.remedy or _NARROWER if judged.verdict == "undecided" else None,
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
 from pyperf_infer.stored.unlike import binding_fields
@@ -20,6 +21,11 @@ SubjectKey = tuple[str, str | None, str, int, tuple[tuple[str, tuple[int, ...]],
 
 # What makes two subjects the same, in the order in which a difference is told.
 SUBJECT_FIELDS = ("model", "weights", "precision", "batch_size", "shapes")
+
+
+_NAMED_BY_PATH = frozenset({"onnx", "config"})
+# A femtosecond and thirty years: what lies beyond was not measured, and its ratios are no numbers.
+_SHORTEST_MS, _LONGEST_MS = 1e-12, 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +70,7 @@ class Pool:
     @property
     def medians_ms(self) -> list[float]:
         """One of each process."""
-        return [one for row in self.rows for one in _medians(row)]
+        return [one for row in self.rows for one in _medians_of(row.result, row.block)]
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -82,6 +88,9 @@ def why_unusable(result: Result) -> str | None:
         return f"failed: {result.error.message}"
     if timing is None or timing.p50_ms <= 0:
         return "it holds no time above 0"
+    for one in _medians_of(result, timing):
+        if not _SHORTEST_MS <= one <= _LONGEST_MS:
+            return f"a median of {one:.3g} ms is no time"
     if integrity is not None and integrity.status == "impossible":
         return f"its time is impossible: {integrity.reason}"
     return None
@@ -94,9 +103,18 @@ def quantity_of(result: Result) -> Quantity:
 
 
 def subject_key(subject: Subject) -> SubjectKey:
+    """Equal where the same was timed, whatever folder the model's file lay in."""
     shapes = tuple(sorted((name, tuple(shape)) for name, shape in subject.shapes.items()))
     weights = subject.weights.sha256 if subject.weights else None
-    return subject.model, weights, subject.precision, subject.batch_size, shapes
+    return model_key(subject), weights, subject.precision, subject.batch_size, shapes
+
+
+def model_key(subject: Subject) -> str:
+    """The model's name; of a file, which is named by its path, the name without the folders.
+
+    The hash beside it is that of all bytes of an .onnx file, and of the tensors of a .yaml file's model.
+    """
+    return PurePath(subject.model).name if subject.source in _NAMED_BY_PATH else subject.model
 
 
 def placement(result: Result) -> Placement:
@@ -105,6 +123,6 @@ def placement(result: Result) -> Placement:
     return method.backend, method.provider, method.device.split(":")[0]
 
 
-def _medians(row: Row) -> list[float]:
-    processes = row.result.processes
-    return [one.p50_ms for one in processes.runs] if processes and processes.runs else [row.block.p50_ms]
+def _medians_of(result: Result, block: QuantityBlock) -> list[float]:
+    processes = result.processes
+    return [one.p50_ms for one in processes.runs] if processes and processes.runs else [block.p50_ms]

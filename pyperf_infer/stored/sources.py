@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,11 +13,11 @@ from pyperf_infer.errors import InputError, UsageError
 from pyperf_infer.results.atomic import explained
 from pyperf_infer.results.files import read_document
 from pyperf_infer.results.schema import StoredFile
-from pyperf_infer.stored.folder import newest_rows
+from pyperf_infer.stored.folder import newest_rows, sha256_of
 from pyperf_infer.stored.rows import Pool, Row, usable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from pyperf_infer.results.schema import Document
@@ -47,7 +46,8 @@ def read_sides(paths: Sequence[Path], *, last: int, progress: Progress) -> list[
     """Reads every argument, the baseline first.
 
     Args:
-        paths: files and folders. Of a folder, those of its files count that are no argument themselves.
+        paths: files and folders. Of a folder, those of its files count that are neither an argument themselves nor a
+            copy of one.
         last: how many of a folder's newest rows of one subject and method are pooled.
         progress: called while the files of folders are looked at.
 
@@ -67,12 +67,15 @@ def read_sides(paths: Sequence[Path], *, last: int, progress: Progress) -> list[
         raise UsageError("--last pools the newest results of a folder, and no folder is named")
     # Files before folders: a file that is no result says so before thousands of others are looked at.
     sides = {path: _file_side(path) for path in paths if path not in folders}
-    sides |= {path: _folder_side(path, given.keys(), last, progress) for path in folders}
+    contents = {sha256_of(path): path for path in sides} if folders else {}
+    sides |= {path: _folder_side(path, given.keys(), contents, last, progress) for path in folders}
     return [sides[path] for path in paths]
 
 
 def _is_folder(path: Path) -> bool:
     with explained("read", path):
+        if not path.exists():
+            raise InputError(f"{str(path)!r} is not there. Name a file that `pyperf-infer run --results-file` wrote.")
         return path.is_dir()
 
 
@@ -92,8 +95,10 @@ def _file_side(path: Path) -> Side:
     )
 
 
-def _folder_side(path: Path, arguments: Collection[str], last: int, progress: Progress) -> Side:
-    found = newest_rows(path, arguments, last=last, progress=progress)
+def _folder_side(
+    path: Path, arguments: Collection[str], contents: Mapping[str, Path], last: int, progress: Progress
+) -> Side:
+    found = newest_rows(path, arguments, contents=contents, last=last, progress=progress)
     if not found.newest:
         why = f": {'; '.join(found.skipped_because)}" if found.skipped_because else ""
         raise InputError(
@@ -124,11 +129,9 @@ def _folder_side(path: Path, arguments: Collection[str], last: int, progress: Pr
 
 
 def _source(path: Path, document: Document) -> StoredFile:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return StoredFile(
         path=os.fspath(path),
-        sha256=digest,
+        sha256=sha256_of(path),
         created_utc=document.created_utc,
         tool_version=document.tool_version,
         status=document.status,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pyperf_infer.statistics.holm import Interval
     from pyperf_infer.stored.rows import Pool, Row
 
-# Options that a command to measure again is told without: where results went, and how many processes there were.
-_WITH_VALUE = frozenset({"--processes", "--results-file", "--results-format", "--export-samples"})
+# Options that a command to measure again is told without: where results went, how many processes there were, a gate.
+_WITH_VALUE = frozenset({"--processes", "--results-file", "--results-format", "--export-samples", "--fail-if-slower"})
 _WITHOUT_VALUE = frozenset({"-q", "--quiet"})
 
 Source = Literal["processes", "floor", "processes and floor"]
@@ -48,6 +48,8 @@ def spread_of(baseline: Pool, contender: Pool) -> Spread:
     if floor is not None and not enough:
         if None in within:
             floor, why_not = None, "A median has no interval of its own to add to this machine's floor."
+        elif floor.relative_sd == 0:
+            floor, why_not = None, "This machine's floor is 0: its few processes agreed by chance, which is no guide."
         elif spread_exceeds_floor(*medians, floor):
             floor, why_not = None, "These lie further apart than the floor of this machine, which is no guide then."
     interval = ratio_of_processes(
@@ -86,8 +88,11 @@ def _floor(baseline: Pool, contender: Pool) -> tuple[Floor | None, str]:
 
 def _remedy(baseline: Pool, contender: Pool) -> str:
     short = [pool for pool in (baseline, contender) if len(pool.medians_ms) < LEAST_PROCESSES]
+    whose = "both sides" if len(short) == 2 else "that side"
+    if any(row.result.side is not None for pool in short for row in pool):  # --vs, which takes one process
+        return f"Measure {whose} in fresh processes: without --vs, each side in a run of its own with --processes 5."
     commands = dict.fromkeys(_command_with_processes(pool.rows[0].file.command) for pool in short)
-    return f"Measure {'both sides' if len(short) == 2 else 'that side'} in fresh processes: {' and '.join(commands)}."
+    return f"Measure {whose} in fresh processes: {' and '.join(commands)}."
 
 
 def _command_with_processes(command: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from typing import IO
@@ -45,3 +46,18 @@ def end(process: subprocess.Popen[bytes], patience_s: float) -> bool:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_KILLED_WAIT_S)
     return False
+
+
+def ending(status: int | None) -> str:
+    """How a process of this status ended, in words that go behind its name."""
+    if status is None:
+        return "does not end and was left behind"
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    # Nobody but the kernel's out-of-memory killer ends a process so without being asked.
+    why = " (as the kernel does where memory runs out)" if -status == signal.SIGKILL else ""
+    return f"was ended by {name}{why}"

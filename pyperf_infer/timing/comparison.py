@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyperf_infer import _core
 from pyperf_infer.errors import UsageError
 from pyperf_infer.statistics.alone import alone_hull
-from pyperf_infer.statistics.compare import MARGIN, Interval, Verdict, compare_all_rounds
+from pyperf_infer.statistics.compare import MARGIN, ClockLimits, Interval, Verdict, compare_all_rounds
 from pyperf_infer.statistics.estimate import CONFIDENCE
-from pyperf_infer.timing.measurement import measure
+from pyperf_infer.timing.measurement import Measurement
 from pyperf_infer.timing.target import Measurable, Progress, as_target, garbage_collection, to_ns
 
 if TYPE_CHECKING:
@@ -122,19 +122,14 @@ def compare_all(
     stretches: list[list[Samples]] = [[], []]
 
     def alone(share: float, warmup_share: float) -> list[Samples]:
-        return [
-            measure(
-                one,
-                duration=share * each,
-                max_duration=share * each,
-                ci=ci,
-                confidence=confidence,
-                warmup=warmup_share * each,
-                collect_garbage=collect_garbage,
-                progress=progress,
+        found = []
+        for one in targets:
+            measurement = Measurement(
+                one, duration=share * each, max_duration=share * each, ci=ci, confidence=confidence
             )
-            for one in targets
-        ]
+            measurement.warm_up(budget=warmup_share * each, progress=progress)
+            found.append(measurement.run(batched=False, progress=progress))
+        return found
 
     with garbage_collection(collect_garbage):
         begin_ns = perf_counter_ns()
@@ -151,9 +146,13 @@ def compare_all(
         )
         stretches[1] = alone(_SHARE_AFTER, 0.0)
     first, *others = zip(*stretches, strict=True)
+    needed_s = rounds.needed_duration_s
+    if needed_s is not None:  # of the whole, with the stretches alone
+        needed_s /= 1 - 2 * (_SHARE_BEFORE + _SHARE_AFTER)
     found = compare_all_rounds(
         rounds.medians_ns,
         alone=[alone_hull(*map(ratio_interval, first, other)) for other in others],
+        clocks=[ClockLimits.of(one) for one in stretches[0]],
         margin=margin,
         confidence=confidence,
     )
@@ -168,7 +167,7 @@ def compare_all(
             (first[0], other[0]),
             one.confidence,
             rounds.converged,
-            rounds.needed_duration_s,
+            needed_s,
         )
         for one, other in zip(found, others, strict=True)
     )

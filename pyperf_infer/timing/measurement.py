@@ -87,8 +87,8 @@ class Measurement:
         self._clock = clock_of(self.target, self.mode, self.event_overhead)
         return self._clock
 
-    def run(self, *, progress: Progress | None = None) -> Samples:
-        """Measures until the stop rule is content.
+    def run(self, *, batched: bool = True, progress: Progress | None = None) -> Samples:
+        """Measures until the stop rule is content; short calls many between two reads too, unless not `batched`.
 
         Raises:
             What the target raises; the samples until then stay in `samples`.
@@ -106,7 +106,7 @@ class Measurement:
             self.end_ns = _core.now_ns()
         samples = self.samples
         assert samples is not None  # noqa: S101  a measurement that returns has taken at least one
-        if self.mode == "cold" or samples.median_ns >= SHORT_CALL_OVERHEADS * samples.timer_overhead_ns:
+        if not batched or self.mode == "cold" or samples.median_ns >= SHORT_CALL_OVERHEADS * samples.timer_overhead_ns:
             return samples
         calls = max(1, int(_BATCHED_NS / max(1.0, samples.median_ns)))
         times = sorted(_core.run_batched(self.target, calls) for _ in range(_BATCHED_REPEATS))

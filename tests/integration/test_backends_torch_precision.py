@@ -144,12 +144,12 @@ def test_nobody_is_told_of_deprecated_switches() -> None:
             pass
 
 
-@pytest.mark.parametrize(("search", "benchmark"), [("exhaustive", True), ("heuristic", False)])
-def test_the_search_for_convolutions_is_cudnns_and_only_inside(search: str, benchmark: bool) -> None:
-    backends.cudnn.benchmark = not benchmark
+@pytest.mark.parametrize(("search", "searches"), [("exhaustive", True), ("heuristic", False)])
+def test_the_search_for_convolutions_is_cudnns_and_only_inside(search: str, searches: bool) -> None:
+    backends.cudnn.benchmark = not searches
     with switches(options(conv_search=search)):
-        assert effective_settings()["cudnn_benchmark"] is benchmark
-    assert backends.cudnn.benchmark is not benchmark
+        assert effective_settings()["cudnn_benchmark"] is searches
+    assert backends.cudnn.benchmark is not searches
 
 
 def test_scopes_of_several_backends_may_be_open_at_once() -> None:

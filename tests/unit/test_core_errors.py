@@ -56,7 +56,7 @@ def test_usage_errors_of_the_loop() -> None:
     with pytest.raises(UsageError, match="one Samples for each"):
         _core.interleave([target, _core.NoopTarget()], _core.SchedulePlan(), [samples])
     with pytest.raises(UsageError, match="in use already"):
-        _core.interleave([target, target], _core.SchedulePlan(), [samples, _core.Samples()])
+        _core.interleave([target, _core.NoopTarget()], _core.SchedulePlan(), [samples, samples])
 
 
 def test_usage_errors_of_the_statistics() -> None:

@@ -32,7 +32,9 @@ AROUND = Surroundings(plan=PLAN, environment=collect(), phases=Phases(), observe
 
 def alone(median_ns: float) -> Any:
     """Samples of one that takes exactly this."""
-    return SimpleNamespace(interval_ns=(median_ns, median_ns), median_ns=median_ns)
+    return SimpleNamespace(
+        interval_ns=(median_ns, median_ns), median_ns=median_ns, timer_overhead_ns=0, clock_step_ns=0
+    )
 
 
 def blocks(median_ns: float | tuple[int, ...]) -> tuple[int, ...]:

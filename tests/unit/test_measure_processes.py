@@ -102,7 +102,10 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 @pytest.mark.parametrize(
     ("act", "said"),
     [
-        ("killed", "was ended by SIGKILL (as the kernel does where memory runs out): second | third: bad_alloc | four"),
+        (
+            "killed",
+            "was ended by SIGKILL (as the kernel does where memory runs out) and left no results: second | third: bad_alloc | four",
+        ),
         ("silent", "ended with status 7 and left no results: Traceback ... | ValueError: odd"),
         ("cut_short", "left results that cannot be read"),
         ("breaks", "ZeroDivisionError: division by zero"),

@@ -76,7 +76,7 @@ def test_the_terminal_shows_every_verdict_and_what_was_refused(typical: schema.D
     for words in ("same", "slower", "faster", "undecided", "refused"):
         assert words in text
     assert "REFUSED: not all rows" in text
-    assert "The gate FAILED: 1 of 5 slower by more than 3%" in text
+    assert "The gate FAILED: 1 of 6 slower by more than 3%" in text
     assert "settings.opt_level all -> basic" in text
     assert "only in the baseline: alone batch 1 float32 torch" in text
     assert "out of memory" in text
@@ -116,7 +116,7 @@ def test_a_cpu_against_a_gpu_names_both_devices(tmp_path: Path) -> None:
 def test_markdown_has_one_table_the_gate_and_folded_details(typical: schema.Document) -> None:
     text = stored_markdown(typical)
     assert text.startswith("**REFUSED")
-    assert "**The gate FAILED: 1 of 5 slower" in text
+    assert "**The gate FAILED: 1 of 6 slower" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 2 + 5
     assert len({line.count(" | ") for line in table}) == 1

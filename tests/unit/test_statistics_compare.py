@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyperf_infer.statistics.compare import compare_rounds
+from pyperf_infer.statistics.compare import ClockLimits, compare_all_rounds, compare_rounds
 
 ROUNDS = st.lists(st.tuples(st.floats(0.9, 1.1), st.floats(0.9, 1.1)), min_size=6, max_size=40)
 OPPOSITE = {"faster": "slower", "slower": "faster", "same": "same", "undecided": "undecided"}
@@ -81,3 +81,35 @@ def test_targets_that_disturb_each_other_are_undecided(alone: tuple[float, float
 def test_what_cannot_be_compared_is_refused(one: list[float], other: list[float]) -> None:
     with pytest.raises(ValueError, match=r"a comparison|nothing to compare"):
         compare_rounds(one, other)
+
+
+CLOCK = ClockLimits(overhead_ns=25.0, step_ns=1.0)
+
+
+def test_no_interval_is_narrower_than_a_step_of_the_clock() -> None:
+    found = compare_all_rounds([[100.0] * 20] * 2, alone=[None], clocks=[ClockLimits(0.0, 10.0)] * 2)[0]
+    assert found.interval == pytest.approx((0.9, 1.1))  # half a step of 5% on either side
+    assert found.verdict == "undecided"
+
+
+def test_the_ratio_may_be_that_of_the_calls_without_what_timing_adds() -> None:
+    """75 against 50 ns look like 100 against 75."""
+    found = compare_all_rounds([[100.0] * 20, [75.0] * 20], alone=[None], clocks=[CLOCK] * 2)[0]
+    assert found.ratio == pytest.approx(100 / 75)
+    assert found.interval is not None
+    assert found.interval[0] < 100 / 75 < 75 / 50 < found.interval[1]
+    assert found.verdict == "faster"
+
+
+def test_of_long_calls_the_clock_takes_nothing_away() -> None:
+    rounds = [[1e6] * 20, [1.02e6] * 20]
+    with_clock = compare_all_rounds(rounds, alone=[None], clocks=[CLOCK] * 2)[0]
+    assert with_clock.interval == pytest.approx((1 / 1.02, 1 / 1.02), rel=1e-5)
+    assert with_clock.verdict == "slower"
+
+
+@pytest.mark.parametrize("times_ns", [(25.0, 100.0), (100.0, 26.0), (10.0, 10.0)])
+def test_calls_that_take_no_longer_than_timing_nothing_decide_nothing(times_ns: tuple[float, float]) -> None:
+    found = compare_all_rounds([[one] * 20 for one in times_ns], alone=[None], clocks=[CLOCK] * 2)[0]
+    assert (found.verdict, found.interval) == ("undecided", None)
+    assert "no longer than timing nothing" in (found.reason or "")

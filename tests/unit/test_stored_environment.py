@@ -125,7 +125,7 @@ def test_several_documents_of_a_side_tell_all_their_values(tmp_path: Path) -> No
     folder = tmp_path / "runs"
     folder.mkdir()
     for number, kernel in enumerate(("6.1", "6.2", "6.2")):
-        stored.save(folder / f"{number}.json", stored.row(), environment={"kernel": kernel})
+        stored.save(folder / f"{number}.json", stored.row(50.0 + number), environment={"kernel": kernel})
     other = stored.save(tmp_path / "new.json", stored.row(), environment={"kernel": "6.2"})
     mine, theirs = read_sides([folder, other], last=3, progress=lambda _done, _total: None)
     (only,) = differences(mine.pools[0], theirs.pools[0])
