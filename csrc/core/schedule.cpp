@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <random>
 
 #include "core/batching.hpp"
 #include "core/error.hpp"
+#include "core/guard.hpp"
 
 namespace pyperf {
 namespace {
@@ -20,6 +22,8 @@ constexpr std::size_t kSteadyChunks = 3;
 constexpr std::int64_t kMostChunks = 10;
 constexpr double kSteadyWithin = 0.05;
 constexpr double kGrowthBetweenLooks = 1.3;
+constexpr double kGuardPart = 50.0;
+constexpr double kUnknown = std::numeric_limits<double>::infinity();
 
 std::int64_t median_of(std::span<const std::int64_t> values, std::vector<std::int64_t>& scratch) {
   scratch.assign(values.begin(), values.end());
@@ -55,7 +59,7 @@ class Interleaving {
         ++outcome_.looks;
         next_look =
             std::max(next_look + 1, static_cast<std::int64_t>(static_cast<double>(next_look) * kGrowthBetweenLooks));
-        if (ratios_known_well()) return finish(StopReason::kConverged);
+        if (ratios_known_well(true)) return finish(StopReason::kConverged);
       }
     }
   }
@@ -69,7 +73,7 @@ class Interleaving {
     // The budget may end between two looks, with the ratios known well by then.
     if (reason == StopReason::kMaxDuration && outcome_.rounds >= plan_.min_rounds) {
       ++outcome_.looks;
-      if (ratios_known_well()) reason = StopReason::kConverged;
+      if (ratios_known_well(false)) reason = StopReason::kConverged;
     }
     outcome_.reason = reason;
     return std::move(outcome_);
@@ -145,7 +149,9 @@ class Interleaving {
     return false;
   }
 
-  bool ratios_known_well() {
+  // Of a look whose moment was chosen the interval is guarded, see Guard: what depends on a block's place in its round
+  // makes ratios of two kinds, and the interval of their median is narrow where it holds one kind alone.
+  bool ratios_known_well(bool chosen) {
     const auto targets = static_cast<std::int64_t>(runners_.size());
     // medians[round * targets + target], as the order differs from round to round
     std::vector<double> log_medians(outcome_.blocks.size());
@@ -153,7 +159,10 @@ class Interleaving {
       log_medians[static_cast<std::size_t>(block.round * targets + block.target)] =
           std::log(static_cast<double>(std::max<std::int64_t>(1, block.median_ns)));
     }
+    const Guard guard = guard_of(plan_.confidence, kGuardPart);
+    outcome_.half_width = std::nullopt;
     double widest = 0.0;
+    double widest_guard = 0.0;
     std::vector<double> log_ratios(static_cast<std::size_t>(outcome_.rounds));
     for (std::int64_t target = 1; target < targets; ++target) {
       for (std::int64_t round = 0; round < outcome_.rounds; ++round) {
@@ -161,15 +170,20 @@ class Interleaving {
         log_ratios[static_cast<std::size_t>(round)] =
             log_medians[base] - log_medians[base + static_cast<std::size_t>(target)];
       }
-      const auto interval = estimate_quantile(log_ratios, 0.5, plan_.confidence);
-      if (!interval) {
-        outcome_.half_width = std::nullopt;
-        return false;
-      }
-      widest = std::max(widest, (interval->upper - interval->lower) / 2.0);
+      const auto half_width = half_width_of(log_ratios, plan_.confidence);
+      if (!half_width) return false;
+      widest = std::max(widest, *half_width);
+      widest_guard = std::max(widest_guard, half_width_of(log_ratios, guard.confidence).value_or(kUnknown));
     }
     outcome_.half_width = widest;
-    return widest <= plan_.relative_half_width;
+    const bool guarded = widest_guard <= guard.width_ratio * plan_.relative_half_width;
+    return widest <= plan_.relative_half_width && (guarded || !chosen);
+  }
+
+  static std::optional<double> half_width_of(std::vector<double>& values, double confidence) {
+    const auto interval = estimate_quantile(values, 0.5, confidence);
+    if (!interval) return std::nullopt;
+    return (interval->upper - interval->lower) / 2.0;
   }
 
   std::span<Runner* const> runners_;

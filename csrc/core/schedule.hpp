@@ -15,7 +15,7 @@ struct SchedulePlan {
   std::int64_t min_block_calls = 10;
   std::int64_t min_block_ns = 100'000'000;
   std::int64_t max_jitter_ns = 10'000'000;  // the longest timer tick in use, so that blocks start anywhere in one
-  std::int64_t min_rounds = 8;
+  std::int64_t min_rounds = 11;             // fewer have no interval that guards the stop, at 95%
   std::int64_t max_duration_ns = 10'000'000'000;
   double relative_half_width = 0.01;  // of each ratio's interval
   double confidence = 0.95;

@@ -4,19 +4,20 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numbers>
 
 #include "core/clock.hpp"
 #include "core/error.hpp"
+#include "core/guard.hpp"
 
 namespace pyperf {
 namespace {
 
 constexpr double kGrowthBetweenLooks = 1.5;
 constexpr double kFewestIndependent = 50.0;  // fewer cannot tell how much samples depend on each other
-constexpr double kGuardSlack = 1.1;          // the guard's own noise
-constexpr double kMostShare = 0.01;          // of the measured time, in looks
-constexpr double kNsPerSample = 50.0;        // of the first look, as long as nothing is known
+constexpr double kGuardPart = 500.0;
+constexpr double kGuardSlack = 1.1;    // the guard's own noise
+constexpr double kMostShare = 0.01;    // of the measured time, in looks
+constexpr double kNsPerSample = 50.0;  // of the first look, as long as nothing is known
 constexpr std::int64_t kMostLookedAt = 50'000;
 constexpr std::int64_t kRun = 250;  // longer than the blocks in which dependence is looked for
 
@@ -27,22 +28,6 @@ std::int64_t grown(std::int64_t count) {
 // From which the next look is at `count`.
 std::int64_t before_next(std::int64_t count) {
   return static_cast<std::int64_t>(std::ceil(static_cast<double>(count) / kGrowthBetweenLooks));
-}
-
-// Between two modes the interval of a quantile is narrow only where it misses the gap: stopping as soon as it is narrow
-// would choose just those. One at a five hundredth of the error rate has to be narrow in proportion too, as it is
-// wherever the density is smooth; in a gap it is not.
-double guard_confidence(double confidence) { return 1.0 - (1.0 - confidence) / 500.0; }
-
-// The z with P(|Z| <= z) = confidence, by bisection: it is asked for at looks that find the interval narrow.
-double normal_half_width(double confidence) {
-  double low = 0.0;
-  double high = 40.0;
-  for (int i = 0; i < 60; ++i) {
-    const double middle = (low + high) / 2.0;
-    (std::erf(middle / std::numbers::sqrt2) < confidence ? low : high) = middle;
-  }
-  return high;
 }
 
 // Runs of neighbours from beginning to end in place of millions of samples.
@@ -180,10 +165,9 @@ bool StopRule::narrow_enough(std::span<const std::int64_t> samples, bool chosen)
   if (!half_width_ || *half_width_ > plan_.relative_half_width) return false;
   independent_ = look.independent();
   if (chosen && independent_ < kFewestIndependent / kGrowthBetweenLooks) return false;
-  const double guard = guard_confidence(plan_.confidence);
-  const double ratio = normal_half_width(guard) / normal_half_width(plan_.confidence);
-  const auto wide = look.relative_half_width(guard);
-  return wide && *wide <= kGuardSlack * ratio * plan_.relative_half_width;
+  const Guard guard = guard_of(plan_.confidence, kGuardPart);
+  const auto wide = look.relative_half_width(guard.confidence);
+  return wide && *wide <= kGuardSlack * guard.width_ratio * plan_.relative_half_width;
 }
 
 Replay replay(std::span<const std::int64_t> samples, const StopPlan& plan) {

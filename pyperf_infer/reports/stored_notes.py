@@ -41,6 +41,7 @@ def stored_notes(comparison: StoredComparison) -> list[Note]:
         *_fields(comparison, "refused"),
         *_fields(comparison, "forced"),
         *_undecided(comparison),
+        *_by_floor(comparison),
         *_left_over(comparison),
         *_warned(comparison),
         *_noted(comparison),
@@ -125,6 +126,20 @@ def _undecided(comparison: StoredComparison) -> list[Note]:
         who = "" if every else f"{_few(names)} "
         notes.append(Note("unsure", f"{who}undecided: {key[0]}", key[1] or ""))
     return notes
+
+
+def _by_floor(comparison: StoredComparison) -> list[Note]:
+    rows = [one for one in comparison.rows if one.spread == "floor" and one.verdict != "undecided"]
+    if not rows:
+        return []
+    who = "" if len(rows) == len(comparison.rows) else f"{_few([row_name(comparison, one) for one in rows])}: "
+    return [Note("unsure", f"{who}{_OF_THE_FLOOR}", "Measure both sides with --processes 5 before it counts.")]
+
+
+_OF_THE_FLOOR = (
+    "judged by how far processes of the self-test's small model lie apart on this machine; where those of this model "
+    "lie further apart, identical code is called different"
+)
 
 
 def _left_over(comparison: StoredComparison) -> list[Note]:

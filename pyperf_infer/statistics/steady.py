@@ -34,7 +34,8 @@ Status = Literal["steady", "warming up", "never steady", "too few samples"]
 
 FEWEST = 30
 LASTING_SHARE = 0.25  # Barrett et al.: the last 500 of 2000
-# Samples in a row off a level that goes on behind them: outliers, up to the larger of a number and a share.
+# Samples in a row off a level, between others of it or at the very end: outliers, up to the larger of a number and a
+# share.
 EXCURSION = 10
 EXCURSION_SHARE = 0.02
 # A level wanders where so many samples say as much as one independent one, and fewer than so many of those are left.
@@ -68,7 +69,7 @@ def examine(samples_ns: Nanoseconds, *, tolerance: float = MARGIN) -> Steadiness
     """What the changes of level say of samples in the order they were measured.
 
     Levels whose medians are within `tolerance` of each other (a share), or within their own uncertainty, count as one;
-    a short excursion from one counts as outliers.
+    a short excursion from one counts as outliers, at the very end too.
 
     - "steady": one level.
     - "warming up": other levels at the beginning, then one that holds at least a quarter of the samples.
@@ -124,20 +125,31 @@ def _level(samples_ns: Nanoseconds, begin: int, end: int) -> Level:
 
 def _first_of_last(samples_ns: Nanoseconds, levels: tuple[Level, ...], tolerance: float) -> int:
     """Number of the level from which on all are the last one's, excursions aside."""
-    last = levels[-1]
     longest_excursion = max(EXCURSION, EXCURSION_SHARE * samples_ns.size)
-    first = number = len(levels) - 1
+    last = first = number = _last_that_lasts(samples_ns.size, levels, longest_excursion)
     off = 0
     while number > 0:
         number -= 1
         level = levels[number]
-        if _alike(samples_ns, level, last, tolerance):
+        if _alike(samples_ns, level, levels[last], tolerance):
             first, off = number, 0
         else:
             off += level.length
             if off > longest_excursion:
                 break
     return first
+
+
+def _last_that_lasts(count: int, levels: tuple[Level, ...], longest_excursion: float) -> int:
+    """Number of the last level but for an excursion at the very end, which may be about to go back.
+
+    What holds as many samples as a level that lasts has to is none, however few they are.
+    """
+    number, off = len(levels) - 1, levels[-1].length
+    while number > 0 and off <= longest_excursion and off < LASTING_SHARE * count:
+        number -= 1
+        off += levels[number].length
+    return number
 
 
 def _alike(samples_ns: Nanoseconds, one: Level, other: Level, tolerance: float) -> bool:

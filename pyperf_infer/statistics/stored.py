@@ -70,8 +70,8 @@ def ratio_of_processes(
         spreads.append(_welch(*sides))
     # A floor of 0 is that of few processes which agreed by chance: by it anything would differ.
     if floor is not None and floor.processes >= 2 and (spreads or (floor.relative_sd and not _exceeds(sides, floor))):
-        variance = floor.relative_sd**2 * sum(1 / one.size for one in sides) + within
-        spreads.append(_Spread(math.sqrt(variance), floor.processes - 1))
+        error = math.hypot(floor.relative_sd * math.sqrt(sum(1 / one.size for one in sides)), math.sqrt(within))
+        spreads.append(_Spread(error, floor.processes - 1))
 
     def interval(confidence: float) -> Interval | None:
         if not spreads:
@@ -113,7 +113,7 @@ def _exceeds(sides: Sequence[_Side], floor: Floor) -> bool:
         return True
     from scipy.special import fdtrc
 
-    tail: float = fdtrc(freedom, floor.processes - 1, squares / freedom / floor.relative_sd**2)
+    tail: float = fdtrc(freedom, floor.processes - 1, squares / freedom / floor.relative_sd / floor.relative_sd)
     return tail < _NOT_BY_CHANCE
 
 

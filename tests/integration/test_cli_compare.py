@@ -84,7 +84,21 @@ def test_the_gate_tells_what_has_no_counterpart(
 ) -> None:
     more = stored.save(tmp_path / "more.json", stored.row(50.0), stored.row(9.0, batch_size=8))
     assert run_app(["compare", str(more), files["main"], "--fail-if-slower", "3%"]) == 0
-    assert "could not judge resnet50 batch 8 torch: only in the baseline" in capsys.readouterr().err
+    seen = capsys.readouterr()
+    assert "could not judge resnet50 batch 8 torch: only in the baseline" in seen.err
+    assert "The gate did not fire: " in seen.out
+    assert "1 of 2 not judged: not on both sides with a time" in seen.out
+
+
+def test_margin_and_gate_are_told_as_they_were_asked_for(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = ["--margin", "0.04%", "--fail-if-slower", "0.25%"]
+    assert run_app(["compare", files["main"], files["slow"], *limits]) == 1
+    seen = capsys.readouterr()
+    assert "differences up to 0.04% count as the same" in seen.out
+    assert "slower by more than 0.25%" in seen.out
+    assert "--fail-if-slower 0.25%" in seen.err
 
 
 def test_without_the_gate_a_slower_result_is_no_failure(files: dict[str, str]) -> None:
@@ -143,6 +157,8 @@ def test_a_folder_is_the_baseline_of_a_result_that_lies_in_it(
         (["main", "same", "--last", "2"], 2, "no folder is named"),
         (["main", "same", "--last", "0"], 2, "--last"),
         (["main", "same", "--results-file", "main"], 2, "would overwrite it"),
+        (["", "main"], 2, "an empty path names no result"),
+        (["main", " "], 2, "an empty path names no result"),
         (["main", "main"], 3, "the same twice"),
         (["main", "missing.json"], 3, "missing.json"),
     ],

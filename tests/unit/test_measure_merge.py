@@ -360,6 +360,25 @@ def test_a_ratio_without_rounds_does_not_mix_with_those_that_have_some() -> None
     assert merged.ratio == pytest.approx((2.02 * 2.01) ** 0.5)
 
 
+@pytest.mark.parametrize("complete", [0, 1])
+def test_rounds_that_were_not_complete_decide_nothing_however_many_processes(complete: int) -> None:
+    listed = compared([2.0, 2.02, 2.01, 2.0, 2.01])
+    for one in listed[complete:]:
+        one[0] = replace(one[0], rounds=0, interval=None, verdict="undecided", reason="no round was complete")
+    (merged,) = merged_comparisons(listed, PLAN)
+    assert (merged.verdict, merged.interval) == ("undecided", None)
+    assert merged.reason == f"a round was complete in {complete} of 5 processes only; give more time"
+
+
+def test_a_model_that_is_named_twice_has_two_comparisons_and_not_twice_the_processes() -> None:
+    both = [[*one, *other] for one, other in zip(compared([2.0, 2.1]), compared([1.0, 1.1]), strict=True)]
+    merged = merged_comparisons(both, PLAN)
+    assert [one.ratio for one in merged] == pytest.approx([4.2**0.5, 1.1**0.5])
+    assert [one.compared for one in merged] == [1, 1]
+    (alone, other) = merged_comparisons(both[:1], PLAN)
+    assert alone.interval is other.interval is None
+
+
 @given(st.lists(st.floats(0.2, 5.0), min_size=1, max_size=9), st.randoms(use_true_random=False))
 def test_the_order_of_processes_does_not_matter(ratios: list[float], random: Any) -> None:
     shuffled = random.sample(ratios, len(ratios))

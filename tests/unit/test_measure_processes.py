@@ -104,7 +104,7 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     [
         (
             "killed",
-            "was ended by SIGKILL (as the kernel does where memory runs out) and left no results: second | third: bad_alloc | four",
+            "SIGKILL (as the kernel does where memory runs out) and left no results: second | third: bad_alloc | four",
         ),
         ("silent", "ended with status 7 and left no results: Traceback ... | ValueError: odd"),
         ("cut_short", "left results that cannot be read"),

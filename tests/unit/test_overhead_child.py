@@ -96,9 +96,9 @@ def test_an_error_while_opening_ends_the_process() -> None:
 
 def test_a_process_that_dies_is_told_with_its_last_words() -> None:
     process = opened()
-    with pytest.raises(MeasurementError, match="the process of the test was ended by SIGKILL .*: a last word"):
+    with pytest.raises(MeasurementError, match=r"the process of the test was ended by SIGKILL .*: a last word"):
         process.block("die", PLAN)
-    with pytest.raises(MeasurementError, match="was ended by SIGKILL .*: a last word"):  # whoever asks after that too
+    with pytest.raises(MeasurementError, match=r"was ended by SIGKILL .*: a last word"):  # whoever asks after that too
         process.block("short", PLAN)
     process.close()
 

@@ -14,6 +14,7 @@ import stored_documents as stored
 from rich.console import Console
 
 from pyperf_infer.reports.stored import render_stored
+from pyperf_infer.reports.stored_notes import stored_headline
 from pyperf_infer.reports.stored_text import stored_csv, stored_markdown
 from pyperf_infer.results import schema
 from pyperf_infer.stored.job import CompareJob, ComparePlan
@@ -122,6 +123,13 @@ def test_markdown_has_one_table_the_gate_and_folded_details(typical: schema.Docu
     assert len({line.count(" | ") for line in table}) == 1
     assert text.count("<details>") == text.count("</details>") >= 2
     assert "libraries.torch" in text
+
+
+def test_a_gate_that_could_not_judge_a_row_is_not_shown_as_passed(tmp_path: Path) -> None:
+    rows = [many(50.0)], [many(50.0, 3), many(7.0, model="new")]
+    assert [one.kind for one in stored_headline(document(tmp_path, *rows, fail_if_slower=0.03))] == ["unsure", "plain"]
+    rows[1].pop()
+    assert [one.kind for one in stored_headline(document(tmp_path, *rows, fail_if_slower=0.03))] == ["good", "plain"]
 
 
 def test_markdown_without_a_gate_says_nothing_of_one(tmp_path: Path) -> None:

@@ -189,3 +189,26 @@ def test_the_spread_of_a_single_process_is_not_known() -> None:
     assert relative_sd([3.0]) is None
     assert relative_sd([math.exp(0.01), math.exp(-0.01)]) == pytest.approx(0.01 * math.sqrt(2))
     assert geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("sides", [([1e-300, 1e300] * 3, [1.0] * 5), ([1e300] * 5, [1e-300] * 5)])
+def test_an_interval_whose_ends_no_float_holds_is_none(sides: tuple[list[float], list[float]]) -> None:
+    for one in (sides, sides[::-1]):
+        assert ratio_of_processes(*one)(0.95) is None
+
+
+@pytest.mark.parametrize("sd", [1e300, 1e-300])
+def test_a_floor_beyond_all_measure_ends_in_no_error(sd: float) -> None:
+    floor = Floor(sd, 10)
+    assert ratio_of_processes([50.0, 50.1], [50.0], floor=floor)(0.95) is None
+    assert spread_exceeds_floor([50.0, 50.1], [50.0], floor) == (sd < 1)
+
+
+def test_single_processes_are_not_judged_by_a_floor_of_nothing() -> None:
+    assert ratio_of_processes([50.0], [50.1], floor=Floor(0.0, 10), within=1e-8)(0.95) is None
+    assert ratio_of_processes([50.0] * 5, [50.1] * 5, floor=Floor(0.0, 10))(0.95) is not None
+
+
+def test_the_mean_of_equal_medians_is_what_they_are() -> None:
+    assert geometric_mean([400.1]) == 400.1
+    assert geometric_mean([0.1] * 7) == 0.1

@@ -129,3 +129,30 @@ def test_rows_of_one_backend_with_unlike_options_are_paired_by_method(tmp_path: 
         ("basic", "basic"),
         ("all", "all"),
     ]
+
+
+def file_row(path: str, sha256: str = "a" * 64, source: str = "onnx") -> schema.Result:
+    one = stored.row(model=path, backend="onnxruntime")
+    one.subject = replace(one.subject, source=source, weights=schema.Weights(source="x", seed=None, sha256=sha256))
+    return one
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.yaml"])
+def test_the_folder_that_a_models_file_lay_in_makes_it_no_other_model(tmp_path: Path, name: str) -> None:
+    source = "onnx" if name.endswith("onnx") else "config"
+    sides = [[file_row(f"{folder}/{name}", source=source)] for folder in ("main", "/home/me/pr")]
+    assert len(aligned(tmp_path, *sides).pairs) == 1
+
+
+@pytest.mark.parametrize(("theirs", "sha256"), [("pr/a.onnx", "b" * 64), ("main/b.onnx", "a" * 64)])
+def test_a_file_of_other_bytes_or_another_name_is_another_model(tmp_path: Path, theirs: str, sha256: str) -> None:
+    with pytest.raises(InputError, match="about the same"):
+        aligned(tmp_path, [file_row("main/a.onnx")], [file_row(theirs, sha256)])
+
+
+def test_a_file_that_failed_in_another_folder_is_told_of(tmp_path: Path) -> None:
+    failed = made.failed("pr/b.onnx", 1, "onnxruntime", "out of memory")
+    failed.subject = replace(failed.subject, source="onnx", weights=None, shapes={})
+    mine = [file_row("main/a.onnx"), file_row("main/b.onnx", "b" * 64)]
+    found = aligned(tmp_path, mine, [file_row("pr/a.onnx"), failed])
+    assert found.left_over[0].reason == "not to be had from the other side: failed: out of memory"

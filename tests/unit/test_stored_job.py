@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,30 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import result_documents as made
 import stored_documents as stored
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pyperf_infer.errors import InputError, UsageError
 from pyperf_infer.results.files import read_document, write_document
-from pyperf_infer.results.schema import StoredField
+from pyperf_infer.results.schema import StoredField, StoredFile
 from pyperf_infer.statistics.floor import Floor
+from pyperf_infer.stored.figures import figures
 from pyperf_infer.stored.job import CompareJob, ComparePlan
+from pyperf_infer.stored.rows import Pool, Row
 from pyperf_infer.system.floor_file import machine_key, save_floor
 
 if TYPE_CHECKING:
     from pyperf_infer.results import schema
+
+FILE = StoredFile(
+    path="a.json",
+    sha256="0" * 64,
+    created_utc="2026-01-02T03:04:05Z",
+    tool_version="0",
+    status="complete",
+    command=["pyperf-infer", "run"],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +90,20 @@ def test_one_process_a_side_is_undecided_with_the_command_that_would_decide(tmp_
 
 
 def test_the_command_that_would_decide_leaves_out_where_results_went(tmp_path: Path) -> None:
-    words = ["run", "m", "--processes", "2", "--results-file=a.json", "--results-format", "json", "-b", "8", "--quiet"]
+    words = [
+        "run",
+        "m",
+        "--processes",
+        "2",
+        "--fail-if-slower",
+        "3%",
+        "--results-file=a.json",
+        "--results-format",
+        "json",
+        "-b",
+        "8",
+        "--quiet",
+    ]
     for name in ("a", "b"):
         stored.save(tmp_path / f"{name}.json", stored.row(50.0), command=["pyperf-infer", *words])
     row = compared([tmp_path / "a.json", tmp_path / "b.json"]).comparisons[0].rows[0]
@@ -213,6 +240,62 @@ def test_the_gate_says_that_it_could_not_judge(tmp_path: Path) -> None:
     assert job.gate.sentence == "The gate did not fire: 1 of 1 not judged: there is no interval."
 
 
+@pytest.mark.parametrize("theirs", [[], [made.failed("resnet50", 8, "torch", "out of memory")]])
+def test_the_gate_counts_what_the_contender_has_no_time_of(tmp_path: Path, theirs: list[schema.Result]) -> None:
+    mine = stored.save(tmp_path / "a.json", many(50.0), many(20.0, batch_size=8))
+    other = stored.save(tmp_path / "b.json", many(50.0, seed=2), *theirs, status="failed" if theirs else "complete")
+    job = compared([mine, other], fail_if_slower=0.03)
+    assert job.gate is not None
+    assert (job.gate.rows, job.gate.judged, job.gate.fired, job.exit_code) == (2, 1, False, 0)
+    assert job.gate.sentence == (
+        "The gate did not fire: 1 of 2 not judged: not on both sides with a time; 1 of 2 not slower by more than 3%."
+    )
+
+
+def test_of_a_folder_the_gate_counts_what_the_contender_has_and_not_what_else_lies_there(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    stored.save(folder / "1.json", many(50.0), many(9.0, model="other"))
+    new = stored.save(tmp_path / "new.json", many(50.0, seed=2), many(7.0, model="third"))
+    gate = compared([folder, new], fail_if_slower=0.125).gate
+    assert gate is not None
+    assert (gate.rows, gate.judged) == (2, 1)
+    assert "1 of 2 not slower by more than 12.5%" in gate.sentence
+
+
+def test_processes_that_lie_absurdly_far_apart_are_undecided_and_it_is_said(tmp_path: Path) -> None:
+    row = pair(tmp_path, stored.row([1e-9, 1e9, 1e-9, 1e9, 1e-9] * 2), stored.row([1e9, 1e-9, 1e9, 1e-9, 1e9]))
+    assert row.verdict == "undecided"
+    far = pair(tmp_path, stored.row([1e-12, 1e-12, 1e-12, 1e-12, 1e12]), stored.row([1e12] * 4 + [1e-12]), margin=1e-4)
+    assert far.verdict == "undecided"
+
+
+def test_a_time_that_nothing_takes_is_not_compared(tmp_path: Path) -> None:
+    for level in (1e-300, 1e300):
+        with pytest.raises(InputError, match=re.escape(f"a median of {level:.3g} ms is no time")):
+            pair(tmp_path, many(50.0), stored.row([50.0, level]))
+
+
+def test_what_vs_measured_is_not_told_to_be_measured_by_vs_again(tmp_path: Path) -> None:
+    from pyperf_infer.results.schema import Side
+
+    words = ["pyperf-infer", "run", "a.onnx", "--vs", "--opt-level basic"]
+    for name in "ab":
+        one = stored.row(50.0, side=Side(label="A", contest=0, given=""))
+        stored.save(tmp_path / f"{name}.json", one, command=words)
+    remedy = compared([tmp_path / "a.json", tmp_path / "b.json"]).comparisons[0].rows[0].remedy
+    assert remedy == (
+        "Measure both sides in fresh processes: without --vs, each side in a run of its own with --processes 5."
+    )
+
+
+def test_a_floor_of_nothing_decides_nothing_about_single_processes(tmp_path: Path) -> None:
+    save_floor(Floor(0.0, 20), machine_key(made.environment()))
+    row = pair(tmp_path, stored.row(50.0), stored.row(55.0))
+    assert (row.verdict, row.interval, row.spread) == ("undecided", None, None)
+    assert "This machine's floor is 0" in (row.reason or "")
+
+
 def test_a_gate_that_fires_wins_over_a_refused_row(tmp_path: Path) -> None:
     mine = stored.save(tmp_path / "a.json", many(50.0), many(20.0, batch_size=8))
     theirs = stored.save(tmp_path / "b.json", many(60.0), many(20.0, batch_size=8, method={"threads": 9}))
@@ -228,6 +311,16 @@ def test_figures_beside_the_verdict_have_their_own_directions(tmp_path: Path) ->
         {"p90": 2.0, "p99": 2.0, "throughput": 2.0, "peak_memory": 2.0}
     )
     assert all(one.interval is None for one in figures.values())
+
+
+@given(st.lists(st.floats(1, 1e3), min_size=5, max_size=9), st.lists(st.floats(1, 1e3), min_size=1, max_size=9))
+def test_the_ratio_of_a_figure_is_that_of_the_two_numbers_beside_it(mine: list[float], theirs: list[float]) -> None:
+    sides = [Pool((Row(stored.row(one), FILE, made.environment()),)) for one in (mine, theirs)]
+    for one in figures(*sides):
+        over, under = (one.baseline, one.contender) if one.unit == "ms" else (one.contender, one.baseline)
+        assert one.ratio == pytest.approx(over / under, rel=1e-12)
+        if one.interval is not None:
+            assert one.interval[0] * (1 - 1e-9) <= one.ratio <= one.interval[1] * (1 + 1e-9)
 
 
 def test_throughput_of_enough_processes_has_an_interval(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_result_cut_short_anywhere_is_refused(tmp_path: Path, contender: Path)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path, contender: Path) -> None:
-    with pytest.raises(InputError, match="missing"):
+    with pytest.raises(InputError, match=r"missing\.json' is not there\. Name a file"):
         sides(tmp_path / "missing.json", contender)
 
 
@@ -165,6 +165,59 @@ def test_files_of_a_folder_that_are_no_results_are_skipped_and_counted(folder: P
     assert (side.looked_at, side.skipped) == (7, 6)
     assert len(side.skipped_because) == 3
     assert "bad0.json" in side.skipped_because[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"complete"', b'"wat"'),
+        (b'"2026-01-09T00:00:00Z"', b'"yesterday"'),
+        (b'"physical_cores": ', b'"physical_cores": -'),
+        (b'"asked": 2', b'"asked": "two"'),
+        (b'"p50_ms": 51.5', b'"p50_ms": -1'),
+        (b'"torch"', b'"tor\xffch"'),
+    ],
+)
+def test_a_newest_file_that_is_damaged_anywhere_makes_room_for_the_next(
+    folder: Path, contender: Path, old: bytes, new: bytes
+) -> None:
+    newest(1, stored.row(51.0), folder=folder)
+    newest(2, stored.row(52.0), folder=folder)
+    bad = newest(9, stored.row([50.5, 51.5]), folder=folder)
+    whole = bad.read_bytes()
+    bad.write_bytes(whole.replace(old, new))
+    assert bad.read_bytes() != whole
+    side, _ = sides(folder, contender)
+    assert times(side) == [[52.0]]
+    assert (side.looked_at, side.skipped) == (3, 1)
+    assert "09.json" in side.skipped_because[0]
+
+
+def test_a_copy_of_another_argument_is_no_part_of_the_folder_and_told_first(folder: Path, contender: Path) -> None:
+    newest(1, stored.row(51.0), folder=folder)
+    for number in range(5):
+        (folder / f"bad{number}.json").write_text("{")
+    shutil.copy(contender, folder / "copy.json")
+    side, _ = sides(folder, contender)
+    assert times(side) == [[51.0]]
+    assert side.skipped == 6
+    assert side.skipped_because[0] == f"{str(folder / 'copy.json')!r} is a copy of {str(contender)!r}"
+
+
+def test_a_folder_that_holds_but_a_copy_of_the_contender_is_refused(folder: Path, contender: Path) -> None:
+    shutil.copy(contender, folder / "copy.json")
+    with pytest.raises(InputError, match=r"holds no result to compare .*is a copy of"):
+        sides(folder, contender)
+
+
+def test_copies_within_a_folder_are_not_pooled_as_so_many_processes(folder: Path, contender: Path) -> None:
+    for day in (1, 2, 3):
+        path = newest(day, stored.row(50.0 + day), folder=folder)
+        for number in range(3):
+            shutil.copy(path, folder / f"copy{day}{number}.json")
+    side, _ = sides(folder, contender, last=5)
+    assert times(side) == [[53.0, 52.0, 51.0]]
+    assert side.skipped == 9
 
 
 def test_a_file_that_cannot_be_read_is_skipped(folder: Path, contender: Path) -> None:

@@ -83,6 +83,11 @@ def test_percent(fraction: float, text: str) -> None:
     assert units.format_percent(fraction) == text
 
 
+@pytest.mark.parametrize("text", ["0%", "0.04%", "0.125%", "0.25%", "1%", "3%", "7%", "12.5%", "95%", "99.9%", "250%"])
+def test_what_was_asked_for_is_told_as_it_was(text: str) -> None:
+    assert units.format_asked_percent(units.parse_percent(text)) == text
+
+
 @given(st.floats(1e-3, 1e18))
 def test_a_printed_duration_is_the_value_to_four_digits(nanoseconds: float) -> None:
     digits, unit = units.format_duration_ns(nanoseconds).split()
