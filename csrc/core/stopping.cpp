@@ -15,9 +15,10 @@ namespace {
 constexpr double kGrowthBetweenLooks = 1.5;
 constexpr double kFewestIndependent = 50.0;  // fewer cannot tell how much samples depend on each other
 constexpr double kGuardPart = 500.0;
-constexpr double kGuardSlack = 1.1;    // the guard's own noise
-constexpr double kMostShare = 0.01;    // of the measured time, in looks
-constexpr double kNsPerSample = 50.0;  // of the first look, as long as nothing is known
+constexpr double kTellingDependence = 2.0;  // of the median; chance makes less of independent samples
+constexpr double kGuardSlack = 1.1;         // the guard's own noise
+constexpr double kMostShare = 0.01;         // of the measured time, in looks
+constexpr double kNsPerSample = 50.0;       // of the first look, as long as nothing is known
 constexpr std::int64_t kMostLookedAt = 50'000;
 constexpr std::int64_t kRun = 250;  // longer than the blocks in which dependence is looked for
 
@@ -30,12 +31,15 @@ std::int64_t before_next(std::int64_t count) {
   return static_cast<std::int64_t>(std::ceil(static_cast<double>(count) / kGrowthBetweenLooks));
 }
 
+// A far percentile takes as many as have an interval of it at all.
+std::int64_t most_looked_at(const StopPlan& plan) { return std::max(kMostLookedAt, 2 * plan.min_samples); }
+
 // Runs of neighbours from beginning to end in place of millions of samples.
-std::vector<std::int64_t> spread_runs(std::span<const std::int64_t> samples) {
-  constexpr std::int64_t runs = kMostLookedAt / kRun;
+std::vector<std::int64_t> spread_runs(std::span<const std::int64_t> samples, std::int64_t most) {
+  const std::int64_t runs = most / kRun;
   const auto last = static_cast<std::int64_t>(samples.size()) - kRun;
   std::vector<std::int64_t> chosen;
-  chosen.reserve(kMostLookedAt);
+  chosen.reserve(static_cast<std::size_t>(most));
   for (std::int64_t run = 0; run < runs; ++run) {
     const auto from = samples.subspan(static_cast<std::size_t>(last * run / (runs - 1)), kRun);
     chosen.insert(chosen.end(), from.begin(), from.end());
@@ -50,17 +54,16 @@ class Look {
  public:
   Look(std::span<const std::int64_t> samples, const StopPlan& plan, std::vector<std::int64_t>& scratch)
       : plan_(plan), scratch_(scratch) {
-    if (static_cast<std::int64_t>(samples.size()) > kMostLookedAt) {
-      scratch_ = spread_runs(samples);
-      shrink_ = std::sqrt(static_cast<double>(kMostLookedAt) / static_cast<double>(samples.size()));
+    if (const auto most = most_looked_at(plan); static_cast<std::int64_t>(samples.size()) > most) {
+      scratch_ = spread_runs(samples, most);
+      shrink_ = std::sqrt(static_cast<double>(scratch_.size()) / static_cast<double>(samples.size()));
     } else {
       scratch_.assign(samples.begin(), samples.end());
     }
     const std::vector<std::int64_t> in_order = scratch_;
-    const auto place =
-        scratch_.begin() + (quantile_rank(static_cast<std::int64_t>(scratch_.size()), plan.quantile) - 1);
-    std::nth_element(scratch_.begin(), place, scratch_.end());
-    dependence_ = dependence_at(in_order, *place);
+    dependence_ = dependence_at(in_order, selected(plan.quantile));
+    const double of_median = plan.quantile == 0.5 ? dependence_ : dependence_at(in_order, selected(0.5));
+    refusing_ = of_median >= kTellingDependence ? std::max(dependence_, of_median) : dependence_;
     // Dependence that reaches beyond a run is not seen in runs, and then nothing says that more samples know more.
     if (dependence_ >= static_cast<double>(kRun) / 10.0) shrink_ = 1.0;
   }
@@ -69,6 +72,9 @@ class Look {
 
   // Nothing where the samples support no interval.
   std::optional<double> relative_half_width(double confidence) {
+    // A tail holds few samples; how much they depend on each other, the median knows better. As estimate.py has it.
+    const auto n = static_cast<std::int64_t>(scratch_.size());
+    if (!quantile_ranks(n, plan_.quantile, confidence, refusing_)) return std::nullopt;
     const auto found = estimate_quantile(scratch_, plan_.quantile, confidence, dependence_);
     if (!found) return std::nullopt;
     if (found->value <= 0.0) return std::numeric_limits<double>::infinity();
@@ -79,10 +85,18 @@ class Look {
   }
 
  private:
+  std::int64_t selected(double quantile) {
+    const auto rank = quantile_rank(static_cast<std::int64_t>(scratch_.size()), quantile);
+    const auto place = scratch_.begin() + (rank - 1);
+    std::nth_element(scratch_.begin(), place, scratch_.end());
+    return *place;
+  }
+
   const StopPlan& plan_;
   std::vector<std::int64_t>& scratch_;
   double shrink_ = 1.0;
   double dependence_ = 1.0;
+  double refusing_ = 1.0;  // with which there have to be samples enough for an interval
 };
 
 }  // namespace
@@ -143,7 +157,7 @@ std::optional<StopReason> StopRule::observe(std::span<const std::int64_t> sample
     narrow_before_ = narrow;
     const std::int64_t look_ns = SteadyClock::now_ns() - begin_ns;
     looks_ns_ += look_ns;
-    ns_per_sample_ = static_cast<double>(look_ns) / static_cast<double>(std::min(count, kMostLookedAt));
+    ns_per_sample_ = static_cast<double>(look_ns) / static_cast<double>(std::min(count, most_looked_at(plan_)));
     if (stop && (minimums_met || !chosen)) return StopReason::kConverged;
   }
   if (out_of_time) return StopReason::kMaxDuration;
@@ -153,7 +167,7 @@ std::optional<StopReason> StopRule::observe(std::span<const std::int64_t> sample
 
 bool StopRule::paid_for(std::int64_t count, std::int64_t elapsed_ns) const {
   if (!paced_) return true;
-  const double next_ns = ns_per_sample_ * static_cast<double>(std::min(count, kMostLookedAt));
+  const double next_ns = ns_per_sample_ * static_cast<double>(std::min(count, most_looked_at(plan_)));
   // And the one that the end of the budget asks for.
   return static_cast<double>(looks_ns_) + 2.0 * next_ns <= kMostShare * static_cast<double>(elapsed_ns);
 }

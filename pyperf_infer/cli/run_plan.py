@@ -111,11 +111,14 @@ def plan_of(asked: dict[str, Any]) -> RunPlan:
     from pyperf_infer.statistics.estimate import samples_needed
     from pyperf_infer.system.cpu import usable_cores
 
-    for percent in asked["percentiles"] or ():
+    of_flags = [("--percentiles", one) for one in asked["percentiles"] or ()] + [("--ci-of", asked["ci_of"])]
+    for flag, percent in of_flags:
         if samples_needed(percent) > _MOST_SAMPLES:
             raise UsageError(
-                f"--percentiles {percent:g} takes {samples_needed(percent):,} samples; at most {_MOST_SAMPLES:,}"
+                f"{flag} {percent:.12g} takes {samples_needed(percent):,} samples; at most {_MOST_SAMPLES:,}"
             )
+    if not asked["ci"] > 0:
+        raise UsageError("--ci takes a share above 0%: no interval is as narrow as that")
     if not asked["margin"] > 0:
         raise UsageError("--margin takes a share above 0%: no two times are equal to the last digit")
     threads = asked["threads"] or usable_cores()

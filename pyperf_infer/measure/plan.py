@@ -55,7 +55,8 @@ class RunPlan:
 
     @property
     def shown_percentiles(self) -> tuple[float, ...]:
-        return DEFAULT_PERCENTILES if self.percentiles is None else self.percentiles
+        shown = DEFAULT_PERCENTILES if self.percentiles is None else self.percentiles
+        return shown if self.ci_of in (50.0, *shown) else tuple(sorted((*shown, self.ci_of)))
 
     @property
     def min_iterations(self) -> int:

@@ -85,6 +85,13 @@ class ProcessesRun(MakesRows):
     def samples(self) -> list[Columns | None]:
         return [one.samples for one in self._merged.rows]
 
+    @property
+    def failures(self) -> list[str]:
+        """Of the rows, and of processes and rows of processes that others made up for."""
+        of_rows = [one.message for row in self.results for one in row.warnings if one.code == "process_failed"]
+        lost = [f"{one.error}" for one in self._outcomes if one.error is not None and not _ends_all(one)]
+        return [*super().failures, *lost, *of_rows]
+
     def execute(self) -> None:
         """Runs everything. A process that fails or dies is told of in the results, and the others count.
 
@@ -108,7 +115,7 @@ class ProcessesRun(MakesRows):
                     file.unlink(missing_ok=True)
                 if outcome.error is not None:
                     self._observer.failed(outcome.error)
-                    if outcome.unsaved or outcome.kind in ("InputError", "UsageError", "BackendError"):
+                    if _ends_all(outcome):
                         raise outcome.error
                 if number >= _GIVE_UP_AFTER and not self._measured_any:
                     break
@@ -234,6 +241,11 @@ class ProcessesRun(MakesRows):
                 for name in names:
                     row = failed_result(subject, name, self.plan, lost.error, lost.exit_code)
                     yield MergedRow(row=row, samples=None, of=())
+
+
+def _ends_all(outcome: Outcome) -> bool:
+    """Whether the next process would fail likewise, so that its error is the run's."""
+    return outcome.unsaved or outcome.kind in ("InputError", "UsageError", "BackendError")
 
 
 def _index(row: int | None) -> int:

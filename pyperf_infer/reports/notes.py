@@ -211,9 +211,10 @@ def _wide(document: Document) -> list[Note]:
     if not asked:
         return []
     wanted = ", ".join(f"\N{PLUS-MINUS SIGN}{format_percent(one)}" for one in asked)
-    of = "the interval of p50 is"
+    quantities = sorted({one.quantity for one in stops.values() if not one.converged})
+    of = f"the interval of {' or '.join(quantities)} is"
     if any(one.processes and id(one) in stops and not stops[id(one)].converged for one in document.results):
-        of = "in a process or more, the interval of its own p50 is"
+        of = f"in a process or more, the interval of its own {' or '.join(quantities)} is"
     return [Note("unsure", f"{NOT_CONVERGED} not converged: {of} wider than the {wanted} asked for")]
 
 
@@ -291,9 +292,10 @@ def _interval(result: Result) -> str:
     if stop is None:
         return ""
     half = f"\N{PLUS-MINUS SIGN}{format_percent(stop.ci)}"
-    of = (
-        "the median" if result.processes is None else "the processes' medians by their spread; of each one's own median"
-    )
+    judged = "median" if stop.quantity == "p50" else stop.quantity
+    of = "the median" if stop.quantity == "p50" else f"the median; of {judged}"
+    if result.processes is not None:
+        of = f"the processes' medians by their spread; of each one's own {judged}"
     return (
         f"{format_percent(stop.confidence)} of {of}, asked for {half} within {format_duration_s(stop.max_duration_s)}"
     )

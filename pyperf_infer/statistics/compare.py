@@ -139,8 +139,10 @@ class _Side(NamedTuple):
         return self.time_ns - self.overhead_ns > self.step_ns
 
 
-def _middle(times: Sequence[float]) -> float:
-    return sorted(times)[(len(times) - 1) // 2]
+def _middle(values: Sequence[float]) -> float:
+    """The median, between the two in the middle of an even number: exchanging the targets turns the ratio over."""
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _interval_of(logs: list[float], baseline: _Side, contender: _Side) -> Callable[[float], Interval | None]:

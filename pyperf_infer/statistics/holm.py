@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+from pyperf_infer.units import format_asked_percent
+
 Verdict = Literal["faster", "slower", "same", "undecided"]
 Interval = tuple[float, float]
 
@@ -35,7 +37,7 @@ def verdict_of(low: float, high: float, margin: float) -> tuple[Verdict, str | N
         return "slower", None
     if low >= 1 / (1 + margin) and high <= 1 + margin:
         return "same", None
-    return "undecided", f"the interval reaches across the margin of {margin:.1%}"
+    return "undecided", f"the interval reaches across the margin of {format_asked_percent(margin)}"
 
 
 def judge_together(
@@ -75,7 +77,9 @@ def judge_together(
 
 def _judge(interval: Interval | None, confidence: float, margin: float, *, stopped: bool) -> Judged:
     if interval is None:
-        return Judged("undecided", f"too little was measured for an interval at {confidence:.2%}", None, confidence)
+        return Judged(
+            "undecided", f"too little was measured for an interval at {format_asked_percent(confidence)}", None, confidence
+        )
     verdict, reason = verdict_of(*interval, margin)
     if stopped and verdict != "undecided":
         verdict, reason = "undecided", "another comparison, decided before this one could be, is not decided itself"
