@@ -13,7 +13,11 @@ namespace pyperf {
 namespace {
 
 constexpr double kGrowthBetweenLooks = 1.5;
-constexpr double kFewestIndependent = 50.0;  // fewer cannot tell how much samples depend on each other
+// Fewer samples cannot tell how much they depend on each other; and few that come within a moment may all be of one
+// spell, so that until this much time has gone by there are more.
+constexpr double kFewestIndependent = 50.0;
+constexpr double kFewestOfAMoment = 200.0;
+constexpr std::int64_t kMomentNs = 5'000'000'000;
 constexpr double kGuardPart = 500.0;
 constexpr double kTellingDependence = 2.0;  // of the median; chance makes less of independent samples
 constexpr double kGuardSlack = 1.1;         // the guard's own noise
@@ -152,8 +156,9 @@ std::optional<StopReason> StopRule::observe(std::span<const std::int64_t> sample
     const std::int64_t begin_ns = SteadyClock::now_ns();
     // A look that was due in any case is no choice, and needs no second.
     const bool chosen = !out_of_time && !out_of_room;
+    const double fewest = elapsed_ns < kMomentNs ? kFewestOfAMoment : kFewestIndependent;
     const bool narrow = narrow_enough(samples, chosen);
-    const bool stop = narrow && ((narrow_before_ && independent_ >= kFewestIndependent) || !chosen);
+    const bool stop = narrow && ((narrow_before_ && independent_ >= fewest) || !chosen);
     narrow_before_ = narrow;
     const std::int64_t look_ns = SteadyClock::now_ns() - begin_ns;
     looks_ns_ += look_ns;

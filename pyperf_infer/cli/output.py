@@ -154,11 +154,10 @@ def save_rescue(document: Document, samples: Arrays = ()) -> Path:
     Raises:
         InputError: that folder cannot be written either.
     """
-    import platformdirs
-
     from pyperf_infer.results.files import write_document
+    from pyperf_infer.system.state_folder import state_folder
 
-    folder = platformdirs.user_state_path("pyperf-infer") / "interrupted"
+    folder = state_folder() / "interrupted"
     path = folder / f"{document.created_utc.replace(':', '').replace('-', '')}-{os.getpid()}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)

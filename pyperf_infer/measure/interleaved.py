@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pyperf_infer.results.schema import Comparison
 from pyperf_infer.statistics.alone import alone_hull, apart
 from pyperf_infer.statistics.compare import ClockLimits, RatioEstimate, compare_all_rounds
-from pyperf_infer.timing.comparison import Rounds, interleave, ratio_interval
+from pyperf_infer.timing.comparison import Rounds, interleave, is_within, ratio_interval
 from pyperf_infer.timing.measurement import Measurement
 from pyperf_infer.timing.target import garbage_collection
 
@@ -113,7 +113,7 @@ def _measured_again(entrants: Sequence[Entrant], around: Surroundings) -> list[S
             garbage_collection(enabled=False),
         ):
             measurement.warm_up(budget=each_s / 2, progress=around.observer.progress)
-            measured.append(measurement.run(progress=around.observer.progress))
+            measured.append(measurement.run(batched=False, progress=around.observer.progress))
     return measured
 
 
@@ -142,7 +142,7 @@ def _comparison(
         rounds=found.rounds,
         discarded_calls=rounds.discarded_calls,
         compared=compared,
-        converged=rounds.converged,
+        converged=rounds.converged and is_within(found.interval, _asked_ci(plan)),
         needed_duration_s=_needed_s(found, rounds, plan, compared),
     )
 

@@ -121,7 +121,7 @@ def compare_all_rounds(
         confidence=confidence,
     )
     return [
-        _estimate(one, verdict, known, margin, timed=sides[0].is_timed and side.is_timed)
+        _estimate(one, verdict, known, margin, (sides[0], side))
         for one, verdict, known, side in zip(logs, judged, alone, sides[1:], strict=True)
     ]
 
@@ -163,18 +163,25 @@ def _interval_of(logs: list[float], baseline: _Side, contender: _Side) -> Callab
 
 
 def _estimate(
-    logs: list[float], judged: Judged, alone: Interval | None, margin: float, *, timed: bool
+    logs: list[float], judged: Judged, alone: Interval | None, margin: float, sides: tuple[_Side, _Side]
 ) -> RatioEstimate:
     rounds = len(logs)
     ratio = math.exp(_middle(logs))
     verdict, reason = judged.verdict, judged.reason
-    if not timed:
+    if not all(one.is_timed for one in sides):
         reason = "a call takes no longer than timing nothing does; put many of them into one"
     elif judged.interval is None:
         reason = f"{rounds} {'round is' if rounds == 1 else 'rounds are'} too few to say; give it more time"
     elif alone is not None and apart(judged.interval, alone) > margin:
         verdict, reason = "undecided", f"interference: the ratio is {middle_of(alone):.3f} when each runs alone"
+    elif verdict == "undecided" and _decided_but_for_the_clock(logs, judged.confidence, margin):
+        reason = "the clock's step and cost leave it open for calls as short as these; put many of them into one"
     return RatioEstimate(ratio, judged.interval, verdict, reason, rounds, judged.confidence)
+
+
+def _decided_but_for_the_clock(logs: list[float], confidence: float, margin: float) -> bool:
+    estimate = _core.estimate_quantile(logs, 0.5, confidence)
+    return estimate is not None and verdict_of(math.exp(estimate[1]), math.exp(estimate[2]), margin)[1] is None
 
 
 def _without_rounds(alone: Interval | None, confidence: float) -> RatioEstimate:

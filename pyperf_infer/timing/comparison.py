@@ -32,6 +32,7 @@ _SHARE_IN_BLOCKS = 0.6  # the rest is jitter, blocks that are stretched, and cal
 # Calls in a block: fewer only where there would be fewer rounds than these otherwise.
 _CALLS, _FEWEST_CALLS, _ROUNDS_OF_CALLS = 10, 3, 24
 _DISCARDED_CALLS = 3  # in each block, of calls that take a millisecond or more
+_MOST_ALONE = 100_000  # samples of a stretch: more say nothing that matters, and take time to be looked at
 _SHARE_IN_CALLS = 0.8  # kept and discarded; the rest is jitter
 
 
@@ -73,7 +74,8 @@ def compare(
     Each runs alone first, then both in blocks of at least 10 calls and 100 ms, in an order drawn anew in every round,
     then each alone once more; blocks are shorter where the budget has no room
     for 64 rounds of them. It stops early
-    when the half-width of the ratio's interval is within `ci` (half the margin unless given), whatever the ratio.
+    when the half-width of the ratio's interval is within `ci` (half the margin unless given), whatever the ratio. Calls
+    so slow that the budget holds but a few take longer: each is called six times at least.
 
     Raises:
         UsageError, TypeError: as `measure`. What the callables raise.
@@ -116,6 +118,7 @@ def compare_all(
     if not contenders:
         raise UsageError("there is nothing to compare with; name a second target")
     ci = margin / 2 if ci is None else ci
+    to_ns("max_duration", max_duration)  # refused by its own name
     targets = [as_target(one) for one in (baseline, *contenders)]
     # Two targets take 2 x 14%: more of them share that.
     each = max_duration * 2 / len(targets)
@@ -125,7 +128,12 @@ def compare_all(
         found = []
         for one in targets:
             measurement = Measurement(
-                one, duration=share * each, max_duration=share * each, ci=ci, confidence=confidence
+                one,
+                duration=share * each,
+                max_duration=share * each,
+                ci=ci,
+                confidence=confidence,
+                max_samples=_MOST_ALONE,
             )
             measurement.warm_up(budget=warmup_share * each, progress=progress)
             found.append(measurement.run(batched=False, progress=progress))
@@ -166,7 +174,7 @@ def compare_all(
             rounds.discarded_calls,
             (first[0], other[0]),
             one.confidence,
-            rounds.converged,
+            rounds.converged and is_within(one.interval, ci),
             needed_s,
         )
         for one, other in zip(found, others, strict=True)
@@ -239,6 +247,11 @@ def interleave(
     if outcome.reason != "converged" and outcome.half_width is not None:
         needed_s = outcome.duration_ns / 1e9 * (outcome.half_width / ci) ** 2
     return Rounds(tuple(map(tuple, medians)), discarded, outcome.reason, needed_s)
+
+
+def is_within(interval: Interval | None, ci: float) -> bool:
+    """Whether half the width of a ratio's interval is at most `ci`, on the scale of logarithms as in the loop."""
+    return interval is not None and math.log(interval[1] / interval[0]) / 2 <= ci * (1 + 1e-6)
 
 
 def ratio_interval(first: Samples, second: Samples) -> Interval:

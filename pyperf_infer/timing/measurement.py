@@ -28,7 +28,7 @@ _BATCHED_REPEATS = 5
 class Measurement:
     """A measurement of one target in two steps, whose samples are at hand also when it fails or is interrupted.
 
-    Args as for `measure`.
+    Args as for `measure`, and the most samples to take.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Measurement:
         ci_of: float = 50.0,
         confidence: float = CONFIDENCE,
         mode: Mode = "latency",
+        max_samples: int = 10_000_000,
     ) -> None:
         self.target = as_target(what)
         self.mode = mode
@@ -56,6 +57,7 @@ class Measurement:
             min_samples=iterations,
             min_duration_ns=to_ns("duration", duration),
             max_duration_ns=to_ns("max_duration", max_duration),
+            max_samples=max_samples,
             relative_half_width=ci,
             confidence=confidence,
             quantile=ci_of / 100,

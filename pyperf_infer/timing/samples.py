@@ -118,14 +118,19 @@ class Samples:
         """Median, p90, p95 and p99 with their intervals, mean, extremes, outliers, autocorrelation."""
         return self.summarise()
 
+    @cached_property
+    def _of_median(self) -> Estimates:
+        """Without the percentiles, each of which takes another pass."""
+        return self.summarise(())
+
     @property
     def median_ns(self) -> float:
-        return self.estimates.p50_ns
+        return self._of_median.p50_ns
 
     @property
     def interval_ns(self) -> Interval | None:
         """Of the median; None below 6 samples, where there is none at 95%."""
-        return self.estimates.p50_interval_ns
+        return self._of_median.p50_interval_ns
 
     @cached_property
     def steady(self) -> Steadiness:

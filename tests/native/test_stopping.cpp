@@ -161,13 +161,18 @@ TEST(stopping, too_few_samples_have_no_interval) {
 }
 
 TEST(stopping, it_takes_two_looks_in_a_row_unless_the_budget_asks_for_the_look) {
-  const auto alike = samples_of(always(1'000'000), 100);
+  const auto alike = samples_of(always(1'000'000), 300);
   StopRule rule(quick_plan(), false);
-  CHECK(!rule.observe(std::span(alike).first(34), 0));
-  CHECK(!rule.observe(std::span(alike).first(40), 0));  // no look at that count
-  CHECK(rule.observe(std::span(alike).first(51), 0) == StopReason::kConverged);
+  CHECK(!rule.observe(std::span(alike).first(34), 6 * kSecond));
+  CHECK(!rule.observe(std::span(alike).first(40), 6 * kSecond));  // no look at that count
+  CHECK(rule.observe(std::span(alike).first(51), 6 * kSecond) == StopReason::kConverged);
   StopRule spent(quick_plan(), false);
   CHECK(spent.observe(std::span(alike).first(30), 20 * kSecond) == StopReason::kConverged);
+}
+
+TEST(stopping, few_samples_of_a_moment_are_not_enough) {
+  const auto alike = samples_of(always(1'000'000), 1'000);
+  CHECK_EQUAL(count_at_stop(quick_plan(), alike, 1), 256);  // the first look at 200 or more, at once
 }
 
 TEST(stopping, a_median_in_the_gap_between_two_modes_does_not_stop_it_where_it_misses_the_gap) {
