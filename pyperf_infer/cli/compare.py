@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pyperf_infer.cli.gate import reader_may_go
 from pyperf_infer.cli.output import Output, Report, results_options
 from pyperf_infer.cli.parameters import Parsed
 from pyperf_infer.errors import UsageError
@@ -90,9 +91,10 @@ def compare(
         job.execute(progress)
     document = job.document()
     written = output.save(document)
-    output.show(document)
-    sys.stdout.flush()
-    _tell(document, fail_if_slower, written)
+    with reader_may_go(sys.stdout):
+        output.show(document)
+    with reader_may_go(sys.stderr):
+        _tell(document, fail_if_slower, written)
     return job.exit_code
 
 
@@ -103,8 +105,13 @@ def _refuse(paths: Sequence[Path], margin: float, results_file: Path | None) -> 
         raise UsageError(
             "--margin 0% would call no two results the same; give a difference that does not matter to you"
         )
-    if results_file is not None and os.path.realpath(results_file) in map(os.path.realpath, paths):
-        raise UsageError(f"{results_file} is what is to be compared; the results would overwrite it")
+    if results_file is None:
+        return
+    target = Path(os.path.realpath(results_file))
+    given = [os.path.realpath(one) for one in paths]
+    # Of a folder all of its files: what an earlier comparison left there can be written elsewhere, a baseline cannot.
+    if str(target) in given or (target.exists() and str(target.parent) in given):
+        raise UsageError(f"{results_file} is part of what is to be compared; the results would overwrite it")
 
 
 def _tell(document: Document, threshold: float | None, written: Sequence[Path]) -> None:
@@ -125,7 +132,11 @@ def _tell_gate(comparison: StoredComparison, asked: str) -> None:
         name = f"{row_name(comparison, row)} of {comparison.contender.name}"
         if row.gate == "fired":
             ratio = format_ratio(row.ratio or 0.0)
-            _say(f"{asked}: {name}: slower, {ratio}x {interval_text(row.interval)}, all of it beyond the limit")
+            within = f", though within the --margin of {format_asked_percent(comparison.margin)}"
+            _say(
+                f"{asked}: {name}: slower, {ratio}x {interval_text(row.interval)}, all of it beyond the limit"
+                f"{within if row.verdict == 'same' else ''}"
+            )
         elif row.gate == "undecided":
             _say(f"{asked} could not judge {name}: its interval {interval_text(row.interval)} reaches across the limit")
         elif row.gate == "not judged":

@@ -3,16 +3,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from pyperf_infer.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyperf_infer.results.schema import Comparison, Document
 
 DONE, FIRED = 0, 1
+
+
+@contextmanager
+def reader_may_go(stream: TextIO) -> Iterator[None]:
+    """Within, a reader of `stream` that has gone (`| head -1`) loses what is printed, and the exit code stays.
+
+    Without, the command would end there with 0, as if its gate had passed.
+    """
+    try:
+        yield
+        stream.flush()
+    except (BrokenPipeError, SystemExit):  # rich makes the one of the other
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # where what is still in the stream's buffer goes then
+        os.close(nowhere)
 
 
 def refuse_ungateable(asked: dict[str, Any]) -> None:
@@ -35,7 +55,7 @@ def gated(document: Document, share: float | None, code: int) -> int:
     if share is None:
         return code
     if not document.comparisons:
-        click.echo("--fail-if-slower: nothing was compared, so nothing could be judged", err=True)
+        _say("--fail-if-slower: nothing was compared, so nothing could be judged")
     fired = [_judge(document, one, share) for one in document.comparisons]
     return FIRED if code == DONE and any(fired) else code
 
@@ -54,13 +74,20 @@ def _judge(document: Document, one: Comparison, share: float) -> bool:
         if one.interval is not None and gate_fires(one.interval, share):
             low, high = map(format_ratio, one.interval)
             message = f"{asked}: {name}: slower, {format_ratio(one.ratio)}x [{low}, {high}], all of it beyond the limit"
-            click.echo(printable(message), err=True)
+            if one.verdict == "same":
+                message += f", though within the --margin of {format_asked_percent(one.margin)}"
+            _say(printable(message))
             return True
     because = f"its interval reaches across {format_ratio(1 / (1 + share))}x"
     if one.verdict == "undecided":
         because = f"undecided: {one.reason}"
-    click.echo(printable(f"{asked} could not judge {name}: {because}"), err=True)
+    _say(printable(f"{asked} could not judge {name}: {because}"))
     return False
+
+
+def _say(text: str) -> None:
+    with reader_may_go(sys.stderr):
+        click.echo(text, err=True)
 
 
 def _stands(one: Comparison) -> bool:

@@ -107,9 +107,9 @@ def _fields(comparison: StoredComparison, which: str) -> list[Note]:
         names = _few([row_name(comparison, one) for one in rows])
         text = "; ".join(_field(one) for one in fields(rows[0]))
         if which == "refused":
-            notes.append(Note("bad", f"{names} refused, methods differ: {text}", _FORCE))
+            notes.append(Note("bad", f"{names} refused, methods differ: {text}.", _FORCE))
         else:
-            notes.append(Note("bad", f"{names} FORCED although methods differ: {text}", _FORCED))
+            notes.append(Note("bad", f"{names} FORCED although methods differ: {text}.", _FORCED))
     return notes
 
 
@@ -124,7 +124,10 @@ def _undecided(comparison: StoredComparison) -> list[Note]:
         names = [row_name(comparison, one) for one in rows if (one.reason, one.remedy) == key]
         every = len(names) == len(comparison.rows)
         who = "" if every else f"{_few(names)} "
-        notes.append(Note("unsure", f"{who}undecided: {key[0]}", key[1] or ""))
+        reason = f"{key[0]}"
+        notes.append(
+            Note("unsure", f"{who}undecided: {reason if reason.endswith('.') else f'{reason}.'}", key[1] or "")
+        )
     return notes
 
 
@@ -138,7 +141,7 @@ def _by_floor(comparison: StoredComparison) -> list[Note]:
 
 _OF_THE_FLOOR = (
     "judged by how far processes of the self-test's small model lie apart on this machine; where those of this model "
-    "lie further apart, identical code is called different"
+    "lie further apart, identical code is called different."
 )
 
 

@@ -22,7 +22,7 @@ from pyperf_infer.selftest.state import State, state_path
 from pyperf_infer.selftest.synthetic import DISTRIBUTIONS, Coverage, coverage_of
 from pyperf_infer.selftest.trials import Compare, run_trial
 from pyperf_infer.system.environment import collect
-from pyperf_infer.system.floor_file import load_floor, machine_key, save_floor
+from pyperf_infer.system.floor_file import find_floor, machine_key, save_floor
 from pyperf_infer.units import format_duration_s, format_percent
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pyperf_infer.measure.observer import Observer
     from pyperf_infer.selftest.plan import SelfTestPlan
+    from pyperf_infer.statistics.floor import Floor
 
 _TITLES = {
     "A/A": "the same work against itself",
@@ -98,10 +99,8 @@ class SelfTestJob:
                     f"This self-test was begun at {self._first_utc} and is finished; --fresh measures anew."
                 )
             self._do_all(left)
-        if self._floor_kept_before(left):
-            self._floor_kept = True
-        else:
-            self._keep_floor()
+        if not any(step.kind == "floor" for step in left):
+            self._look_at_the_kept_floor()
 
     def document(self, status: Literal["complete", "interrupted", "failed"]) -> schema.Document:
         """Everything found so far."""
@@ -152,13 +151,16 @@ class SelfTestJob:
             self._not_kept(error)
             return
         held.callback(self._state.close)
-        self._records = list(self._state.records)
+        # What an earlier call did beside a neighbour may not be asked of one that is kept to a single CPU.
+        planned = {step.key for step in self._steps}
+        self._records = [record for record in self._state.records if key_of(record) in planned]
         self._first_utc = self._state.header.started_utc
 
     def _do_all(self, left: list[Step]) -> None:
         total_s, done_s = sum(step.expected_s for step in left), 0.0
         with ExitStack() as around:
             is_busy = False
+            last_process = next((step for step in reversed(left) if step.kind == "floor"), None)
             model: Path | None = None
             for number, step in enumerate(left):
                 busy = step.cell is not None and step.cell.neighbour
@@ -172,6 +174,8 @@ class SelfTestJob:
                 look = self._look_at(step, number + self._taken_over, done_s, total_s)
                 with self._phases.timed(_TITLES[step.kind]):
                     self._do(step, model, look)
+                if step is last_process:
+                    self._keep_floor()
                 done_s += step.expected_s
 
     def _do(self, step: Step, model: Path | None, look: Callable[..., object]) -> None:
@@ -233,18 +237,28 @@ class SelfTestJob:
             )
         )
 
-    def _floor_kept_before(self, done: list[Step]) -> bool:
-        """By the call that measured it: a floor that is shown again is no newer for that."""
-        new = any(step.kind == "floor" for step in done)
-        return not new and load_floor(self._machine) == summary.floor_between(self._records, self._plan.confidence)
+    def _look_at_the_kept_floor(self) -> None:
+        """Of a call that measured no process: the one that did has kept the floor, which is no newer for being shown.
 
-    def _keep_floor(self) -> None:
-        """For `compare`, once all processes are there."""
-        floor = summary.floor_between(self._records, self._plan.confidence)
+        Another that was kept since stays. Only where there is none is it kept now, with the older date.
+        """
+        found = find_floor(self._machine).floor
+        if found is None:
+            self._keep_floor(measured_utc=self._first_utc)
+        else:
+            self._floor_kept = found == self._floor
+
+    @property
+    def _floor(self) -> Floor | None:
+        return summary.floor_between(self._records, self._plan.confidence)
+
+    def _keep_floor(self, *, measured_utc: str | None = None) -> None:
+        """For `compare`, as soon as all processes are there."""
+        floor = self._floor
         if floor is None:
             return
         try:
-            save_floor(floor, self._machine)
+            save_floor(floor, self._machine, measured_utc=measured_utc)
             self._floor_kept = True
         except InputError as error:
             self._warnings.append(
@@ -260,7 +274,7 @@ class SelfTestJob:
         comparisons = summary.add_up_trials(records, plan.gate)
         coverage = summary.add_up_coverage(records)
         precision = summary.add_up_precision(records)
-        floor = summary.add_up_floor(records, summary.floor_between(records, plan.confidence), kept=self._floor_kept)
+        floor = summary.add_up_floor(records, self._floor, kept=self._floor_kept)
         judged: list[schema.SelfTestJudgement] = [
             *(judge.judge_timer(self._timer) if self._timer else ()),
             *judge.judge_aa(comparisons),

@@ -2,7 +2,7 @@
 """What a self-test found against the bounds that it is held to.
 
 A share of trials fails where it lies beyond its bound and its whole exact interval does too. Beyond by no more than
-chance makes of so few trials, or with too few to show a share as small as the bound, it is not judged.
+chance makes of so few trials, or with so few that one the other way would lie beyond the bound, it is not judged.
 """
 
 from __future__ import annotations
@@ -173,8 +173,10 @@ def judge_share(
         status = "fail"
         if not _beyond(*interval, at_least, at_most):
             status, reason = "not judged", f"beyond the bound, by no more than chance can make of {trials} trials"
+    elif at_least is not None and trials < round(1 / (1 - at_least), 6):
+        status, reason = "not judged", _too_few(trials, f"large as {format_percent(at_least)}")
     elif at_most is not None and at_least is None and trials < round(1 / at_most, 6):
-        status, reason = "not judged", f"{trials} trials cannot show a share as small as {format_percent(at_most)}"
+        status, reason = "not judged", _too_few(trials, f"small as {format_percent(at_most)}")
     return SelfTestJudgement(
         code=code,
         part=part,
@@ -189,6 +191,10 @@ def judge_share(
         status=status,  # type: ignore[arg-type]
         reason=reason,
     )
+
+
+def _too_few(trials: int, asked: str) -> str:
+    return f"{trials} {'trial' if trials == 1 else 'trials'} cannot show a share as {asked}"
 
 
 def _beyond(low: float, high: float, at_least: float | None, at_most: float | None) -> bool:

@@ -1,40 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one step of a self-test found: a line of the state file each."""
+"""What one step of a self-test found: a line of the state file each.
+
+The bounds count when a line is read: one that no step can have written is refused.
+"""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
+
+from pyperf_infer.results.fields import (
+    AboveZero,
+    Count,
+    NonNegative,
+    Part,
+    Percent,
+    Positive,
+    Share,
+    check_order,
+)
+from pyperf_infer.statistics.holm import Verdict  # noqa: TC001  msgspec reads it
+
+Ends: TypeAlias = tuple[AboveZero, AboveZero]
 
 
 class Trial(Struct, kw_only=True, tag="comparison"):
     """One comparison whose answer is known: the same work, or one side slower by `slow_down`."""
 
-    kind: str  # "A/A" or "power"
-    work_s: float
-    slow_down: float
+    kind: Literal["A/A", "power"]
+    work_s: AboveZero
+    slow_down: Part
     neighbour: bool
-    number: int
-    seed: int
-    verdict: str
+    number: Count
+    seed: Count
+    verdict: Verdict
     reason: str | None
-    ratio: float
-    interval: tuple[float, float] | None
-    rounds: int
-    wall_s: float
-    other_cpus: float | None = None  # CPUs' worth of time that others used meanwhile; None where the system tells none
+    ratio: AboveZero
+    interval: Ends | None
+    rounds: Count
+    wall_s: NonNegative
+    # CPUs' worth of time that others used meanwhile; None where the system tells none
+    other_cpus: NonNegative | None = None
+
+    def __post_init__(self) -> None:
+        check_order("interval", self.interval)
 
 
 class PercentileCoverage(Struct, kw_only=True):
     """Intervals of one percentile."""
 
-    percent: float
-    trials: int
-    covering: int
-    refused: int
-    exact_share: float
-    mean_count: float
+    percent: Percent
+    trials: Positive
+    covering: Count
+    refused: Count
+    exact_share: Share
+    mean_count: AboveZero
+
+    def __post_init__(self) -> None:
+        if self.covering > self.trials:
+            raise ValueError(f"{self.covering} of {self.trials} intervals cannot hold the true value")
 
 
 class CoverageLine(Struct, kw_only=True, tag="coverage"):
@@ -43,23 +68,30 @@ class CoverageLine(Struct, kw_only=True, tag="coverage"):
     distribution: str
     percentiles: list[PercentileCoverage]
 
+    def __post_init__(self) -> None:
+        if not self.percentiles or len({one.percent for one in self.percentiles}) < len(self.percentiles):
+            raise ValueError(f"the percentiles of {self.distribution} are none, or the same ones twice")
+
 
 class PrecisionLine(Struct, kw_only=True, tag="precision"):
     """One measurement of 1 ms work to 1%."""
 
-    number: int
-    wall_s: float
-    samples: int
+    number: Count
+    wall_s: NonNegative
+    samples: Positive
     converged: bool
 
 
 class ProcessLine(Struct, kw_only=True, tag="process"):
     """The same model measured in a fresh process."""
 
-    number: int
-    median_ns: float
-    interval_ns: tuple[float, float] | None
-    samples: int
+    number: Count
+    median_ns: AboveZero
+    interval_ns: Ends | None
+    samples: Positive
+
+    def __post_init__(self) -> None:
+        check_order("interval_ns", self.interval_ns)
 
 
 Record: TypeAlias = Trial | CoverageLine | PrecisionLine | ProcessLine

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a self-test has found so far, on disk after every step, so that it goes on where it was broken off.
 
-One JSON line a step, after a first one that says what they belong to. A line that a crash left half-written is dropped,
-with whatever follows it. Steps are kept for a day: a finished self-test is shown again until then. After that, or for
-another plan, machine or release, everything is measured anew.
+One JSON line a step, after a first one that says what they belong to. A line that a crash left half-written, that says
+what cannot be, or that is of a step which is there already is dropped, with whatever follows it. Steps are kept for a
+day: a finished self-test is shown again until then. After that, or for another plan, machine or release, everything is
+measured anew.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pyperf_infer.errors import UsageError
 from pyperf_infer.results.atomic import explained
 from pyperf_infer.results.schema import utc_now
 from pyperf_infer.selftest.plan import SelfTestPlan  # noqa: TC001  msgspec reads it
-from pyperf_infer.selftest.records import Record
+from pyperf_infer.selftest.records import Record, key_of
 from pyperf_infer.system.state_folder import state_folder
 
 VERSION = 1
@@ -111,10 +112,12 @@ class State:
         if header is None or not self._goes_on(header):
             return 0
         self.header, good = header, len(lines[0])
+        done = set[tuple[object, ...]]()
         for line in lines[1:]:
             record = _decoded(_RECORD, line)
-            if record is None:
+            if record is None or key_of(record) in done:
                 break
+            done.add(key_of(record))
             self.records.append(record)
             good += len(line)
         return good

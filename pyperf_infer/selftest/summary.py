@@ -51,7 +51,7 @@ def _row(trials: Sequence[Trial], gate: float) -> SelfTestComparisons:
     others = [one.other_cpus for one in trials if one.other_cpus is not None]
     reasons = Counter(_kind_of(one.reason or "no reason was given") for one in trials if one.verdict == "undecided")
     return SelfTestComparisons(
-        kind=first.kind,  # type: ignore[arg-type]
+        kind=first.kind,
         work_us=first.work_s * 1e6,
         slow_down=first.slow_down,
         neighbour=first.neighbour,

@@ -14,9 +14,10 @@ from pyperf_infer.selftest.work import slowed, steps_for
 if TYPE_CHECKING:
     from pyperf_infer.selftest.plan import Cell
     from pyperf_infer.statistics.compare import Interval
+    from pyperf_infer.statistics.holm import Verdict
 
 
-class Verdict(Protocol):
+class Compared(Protocol):
     """What `timers.compare` returns, as far as it is looked at."""
 
     @property
@@ -24,14 +25,14 @@ class Verdict(Protocol):
     @property
     def interval(self) -> Interval | None: ...
     @property
-    def verdict(self) -> str: ...
+    def verdict(self) -> Verdict: ...
     @property
     def reason(self) -> str | None: ...
     @property
     def rounds(self) -> int: ...
 
 
-Compare = Callable[..., Verdict]
+Compare = Callable[..., Compared]
 
 
 def run_trial(

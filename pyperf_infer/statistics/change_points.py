@@ -231,7 +231,7 @@ def _far_apart(before: Nanoseconds, after: Nanoseconds) -> bool:
     short, long = sorted((before, after), key=len)
     low, high = np.quantile(long, (0.02, 0.98))
     width = float(high - low)
-    return bool(width > 0 and (short.min() > high + width or short.max() < low - width))
+    return bool(short.min() > high + width or short.max() < low - width)
 
 
 def step_evidence(left: Scores, right: Scores) -> float:

@@ -2,7 +2,8 @@
 """What disturbs samples that keep their level: drift and two modes. See periodic.py for what comes back in time.
 
 Pure functions over int64 arrays of nanoseconds, in the order of measuring. Each finds something in less than about one
-of a hundred arrays of steady noise, be it heavy-tailed or dependent, and tells only what exceeds the margin.
+of a hundred arrays of steady noise, be it heavy-tailed or dependent, and tells only what exceeds the margin. Dependent
+means autoregressive with a coefficient of up to 0.8: of 30 samples at 0.95, drift is found in four of a hundred.
 """
 
 from __future__ import annotations

@@ -34,10 +34,11 @@ Status = Literal["steady", "warming up", "never steady", "too few samples"]
 
 FEWEST = 30
 LASTING_SHARE = 0.25  # Barrett et al.: the last 500 of 2000
-# Samples in a row off a level, between others of it or at the very end: outliers, up to the larger of a number and a
-# share.
+# Samples in a row off a level that goes on behind them: outliers, up to the larger of a number and a share. At the very
+# end, where nobody knows how it would go on, they are no more than this share besides.
 EXCURSION = 10
 EXCURSION_SHARE = 0.02
+EXCURSION_SHARE_AT_END = 0.05
 # A level wanders where so many samples say as much as one independent one, and fewer than so many of those are left.
 WANDERING_DEPENDENCE = 30.0
 WANDERING_COUNT = 32.0
@@ -126,7 +127,7 @@ def _level(samples_ns: Nanoseconds, begin: int, end: int) -> Level:
 def _first_of_last(samples_ns: Nanoseconds, levels: tuple[Level, ...], tolerance: float) -> int:
     """Number of the level from which on all are the last one's, excursions aside."""
     longest_excursion = max(EXCURSION, EXCURSION_SHARE * samples_ns.size)
-    last = first = number = _last_that_lasts(samples_ns.size, levels, longest_excursion)
+    last = first = number = _last_but_for_an_excursion(samples_ns.size, levels, longest_excursion)
     off = 0
     while number > 0:
         number -= 1
@@ -140,13 +141,11 @@ def _first_of_last(samples_ns: Nanoseconds, levels: tuple[Level, ...], tolerance
     return first
 
 
-def _last_that_lasts(count: int, levels: tuple[Level, ...], longest_excursion: float) -> int:
-    """Number of the last level but for an excursion at the very end, which may be about to go back.
-
-    What holds as many samples as a level that lasts has to is none, however few they are.
-    """
+def _last_but_for_an_excursion(count: int, levels: tuple[Level, ...], longest_excursion: float) -> int:
+    """Number of the last level, or of the one before what may be an excursion at the very end."""
+    longest = min(longest_excursion, EXCURSION_SHARE_AT_END * count)
     number, off = len(levels) - 1, levels[-1].length
-    while number > 0 and off <= longest_excursion and off < LASTING_SHARE * count:
+    while number > 0 and off <= longest:
         number -= 1
         off += levels[number].length
     return number

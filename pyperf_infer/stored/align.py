@@ -43,8 +43,8 @@ class Alignment:
 
 
 def align(baseline: Side, contender: Side) -> Alignment:
-    """Pairs rows of the same subject: first those of the same backend, provider and kind of device, then, where each
-    side has one of these for the subject, unlike ones.
+    """Pairs rows of the same subject: first those of the same backend, provider and kind of device, then those of the
+    same backend, where each side has one kind left for the subject, then, where each side has one in all, unlike ones.
 
     Where several rows of a side come into question (a folder that holds more than one method, options set against
     each other in one run), those whose methods match are paired first.
@@ -80,8 +80,14 @@ def _pair_subject(mine: list[Pool], theirs: list[Pool]) -> list[Pair]:
     if one_each:
         return _pair_alike(mine, theirs)
     pairs = []
-    for place in dict.fromkeys(one.placement for one in mine):
+    places = [list(dict.fromkeys(one.placement for one in side)) for side in (mine, theirs)]
+    for place in places[0]:
         pairs += _pair_alike(_placed(mine, place), _placed(theirs, place))
+    only = [[place for place in listed if place not in other] for listed, other in (places, places[::-1])]
+    for backend in dict.fromkeys(place[0] for place in only[0]):
+        left, right = ([place for place in listed if place[0] == backend] for listed in only)
+        if len(left) == 1 == len(right):  # by another provider, on another kind of device
+            pairs += _pair_alike(_placed(mine, left[0]), _placed(theirs, right[0]))
     return pairs
 
 
@@ -90,15 +96,19 @@ def _placed(pools: Iterable[Pool], place: Placement) -> list[Pool]:
 
 
 def _pair_alike(mine: Sequence[Pool], theirs: Sequence[Pool]) -> list[Pair]:
-    """Those whose methods match, then the others in their order."""
+    """Those whose methods match, the same file's before another's of the same bytes; then the others in their order."""
     left, right = list(mine), list(theirs)
     pairs = []
-    for one in mine:
-        match = next((other for other in right if not compare_methods(one.result, other.result)[0]), None)
-        if match is not None:
-            left.remove(one)
-            right.remove(match)
-            pairs.append(Pair(one, match))
+    for same_file in (True, False):
+        for one in list(left):
+            found = (
+                other for other in right if not same_file or other.result.subject.model == one.result.subject.model
+            )
+            match = next((other for other in found if not compare_methods(one.result, other.result)[0]), None)
+            if match is not None:
+                left.remove(one)
+                right.remove(match)
+                pairs.append(Pair(one, match))
     return [*pairs, *(Pair(one, other) for one, other in zip(left, right, strict=False))]
 
 

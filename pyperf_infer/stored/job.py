@@ -16,6 +16,7 @@ from pyperf_infer.stored.judge import judge
 from pyperf_infer.stored.sources import read_sides
 from pyperf_infer.stored.unlike import listed
 from pyperf_infer.system.environment import collect
+from pyperf_infer.units import format_asked_percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -102,7 +103,9 @@ class CompareJob:
             results=[],
             stored=list(self.comparisons),
             gate=self.gate,
-            warnings=_once(warning for one in self.comparisons for warning in _warnings(one)),
+            warnings=_once(
+                warning for one in self.comparisons for warning in (*_warnings(one), *_two_limits(one, self.gate))
+            ),
         )
 
 
@@ -159,6 +162,16 @@ def _all_refused(rows: Sequence[StoredRow]) -> str:
 def _once(warnings: Iterable[schema.Warning]) -> list[schema.Warning]:
     """The baseline's stand in every comparison with it."""
     return list({one.message: one for one in warnings}.values())
+
+
+def _two_limits(comparison: StoredComparison, gate: Gate | None) -> Iterator[schema.Warning]:
+    if gate is not None and any(row.gate == "fired" and row.verdict == "same" for row in comparison.rows):
+        limit, margin = format_asked_percent(gate.threshold), format_asked_percent(comparison.margin)
+        yield schema.Warning(
+            code="margin_beyond_gate",
+            message=f"The gate fired at rows that count as the same: its limit is {limit}, and the margin {margin}.",
+            remedy=f"Give a --margin of at most {limit} for both to say one thing.",
+        )
 
 
 def _warnings(comparison: StoredComparison) -> Iterator[schema.Warning]:

@@ -23,7 +23,6 @@ SubjectKey = tuple[str, str | None, str, int, tuple[tuple[str, tuple[int, ...]],
 SUBJECT_FIELDS = ("model", "weights", "precision", "batch_size", "shapes")
 
 
-_NAMED_BY_PATH = frozenset({"onnx", "config"})
 # A femtosecond and thirty years: what lies beyond was not measured, and its ratios are no numbers.
 _SHORTEST_MS, _LONGEST_MS = 1e-12, 1e12
 
@@ -103,18 +102,18 @@ def quantity_of(result: Result) -> Quantity:
 
 
 def subject_key(subject: Subject) -> SubjectKey:
-    """Equal where the same was timed, whatever folder the model's file lay in."""
+    """Equal where the same was timed."""
     shapes = tuple(sorted((name, tuple(shape)) for name, shape in subject.shapes.items()))
     weights = subject.weights.sha256 if subject.weights else None
     return model_key(subject), weights, subject.precision, subject.batch_size, shapes
 
 
 def model_key(subject: Subject) -> str:
-    """The model's name; of a file, which is named by its path, the name without the folders.
+    """The model's name; that of an .onnx file without its folder, as the hash beside it is that of all its bytes.
 
-    The hash beside it is that of all bytes of an .onnx file, and of the tensors of a .yaml file's model.
+    That of another model is of its tensors, and two .yaml files of unlike layers may have the same ones.
     """
-    return PurePath(subject.model).name if subject.source in _NAMED_BY_PATH else subject.model
+    return PurePath(subject.model).name if subject.source == "onnx" else subject.model
 
 
 def placement(result: Result) -> Placement:

@@ -127,10 +127,11 @@ def _intervals(row: Row) -> list[tuple[float, float] | None]:
 
 def _variance(interval: tuple[float, float] | None, confidence: float) -> float | None:
     """Of a log median: half its interval is as many standard errors as the confidence has."""
-    if interval is None or interval[0] <= 0:
+    level = 0.5 + confidence / 2
+    if interval is None or interval[0] <= 0 or not 0.5 < level < 1:
         return None
     half = (math.log(interval[1]) - math.log(interval[0])) / 2
-    return (half / NormalDist().inv_cdf(0.5 + confidence / 2)) ** 2
+    return (half / NormalDist().inv_cdf(level)) ** 2
 
 
 def _confidence(row: Row) -> float:

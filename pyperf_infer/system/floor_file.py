@@ -86,8 +86,10 @@ def find_floor(machine: str) -> FoundFloor:
     return FoundFloor(Floor(entry.relative_sd, entry.processes), entry.measured_utc, None)
 
 
-def save_floor(floor: Floor, machine: str) -> Path:
-    """Keeps a floor in place of an older one of the same machine. What cannot be read of the file is given up.
+def save_floor(floor: Floor, machine: str, *, measured_utc: str | None = None) -> Path:
+    """Keeps a floor in place of another one of the same machine, as measured just now unless `measured_utc` says when.
+
+    What cannot be read of the file is given up.
 
     Raises:
         InputError: the file cannot be written. It is then as it was.
@@ -97,8 +99,8 @@ def save_floor(floor: Floor, machine: str) -> Path:
         machines = _read(path).machines
     except (OSError, ValueError):
         machines = {}
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    machines[machine] = _Entry(relative_sd=floor.relative_sd, processes=floor.processes, measured_utc=now)
+    measured_utc = measured_utc or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    machines[machine] = _Entry(relative_sd=floor.relative_sd, processes=floor.processes, measured_utc=measured_utc)
     data = msgspec.json.format(msgspec.json.encode(_File(version=VERSION, machines=machines))) + b"\n"
     with explained("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)

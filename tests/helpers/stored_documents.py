@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from pyperf_infer.results import schema
 from pyperf_infer.results.files import write_document
+from pyperf_infer.stored.job import CompareJob, ComparePlan
 
 
 def medians(p50_ms: float, *, count: int = 5, sd: float = 0.002, seed: int = 1) -> list[float]:
@@ -86,3 +87,18 @@ def gpu_row(name: str = "NVIDIA H100 80GB HBM3", *, p50s_ms: Sequence[float] | f
 
 def gpu(name: str = "NVIDIA H100 80GB HBM3", driver: str = "580.65.06") -> schema.Gpu:
     return schema.Gpu(name=name, index=0, driver=driver, memory_bytes=80 << 30)
+
+
+def compared(paths: Sequence[Path], **plan: Any) -> CompareJob:
+    job = CompareJob(ComparePlan(paths, **plan), command=["pyperf-infer", "compare"])
+    job.execute(lambda _done, _total: None)
+    return job
+
+
+def pair(folder: Path, mine: schema.Result, theirs: schema.Result, **plan: Any) -> schema.StoredRow:
+    paths = [save(folder / "a.json", mine), save(folder / "b.json", theirs)]
+    return compared(paths, **plan).comparisons[0].rows[0]
+
+
+def many(level: float, seed: int = 1, **made_as: Any) -> schema.Result:
+    return row(medians(level, seed=seed), **made_as)

@@ -12,7 +12,7 @@ import overhead_documents
 import profile_documents
 import pytest
 import stored_documents as stored
-from command_line import Running, environment, run_command
+from command_line import COMMAND, Running, environment, run_command
 
 from pyperf_infer.cli.app import run_app
 from pyperf_infer.results.files import read_document, write_document
@@ -101,6 +101,22 @@ def test_margin_and_gate_are_told_as_they_were_asked_for(
     assert "--fail-if-slower 0.25%" in seen.err
 
 
+@pytest.mark.parametrize("form", ["", "--results-format json", "--results-format markdown"])
+@pytest.mark.parametrize("pipe", ["| true", "2>&1 | true", "2>&1 >/dev/null | true"])
+def test_a_reader_that_goes_away_does_not_take_the_gates_exit_code_with_it(
+    files: dict[str, str], tmp_path: Path, form: str, pipe: str
+) -> None:
+    # The command starts after the reader has gone: `true` reads nothing, and the import alone takes longer than it.
+    compare = f"{COMMAND} compare {files['main']} {files['slow']} --fail-if-slower 3% {form}"
+    command = f"set -o pipefail; (sleep 0.3; {compare}) {pipe}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
 def test_without_the_gate_a_slower_result_is_no_failure(files: dict[str, str]) -> None:
     assert run_app(["compare", files["main"], files["slow"]]) == 0
 
@@ -170,6 +186,19 @@ def test_a_call_that_is_off_says_what_to_do(
     seen = capsys.readouterr()
     assert said in seen.err
     assert seen.out == ""
+
+
+def test_a_file_of_a_folder_that_is_compared_is_not_overwritten(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    kept = stored.save(folder / "a.json", stored.row(stored.medians(50.0)))
+    before = kept.read_bytes()
+    assert run_app(["compare", str(folder), files["slow"], "--results-file", str(kept)]) == 2
+    assert "would overwrite it" in capsys.readouterr().err
+    assert kept.read_bytes() == before
+    assert run_app(["compare", str(folder), files["slow"], "--results-file", str(folder / "new.json")]) == 0
 
 
 def test_results_of_two_models_are_refused(

@@ -38,6 +38,7 @@ def test_a_whole_interval_beyond_the_limit_fires_whatever_the_margin(
     said = capsys.readouterr()
     assert said.out == ""
     assert "--fail-if-slower 3%: resnet50 batch 1, onnxruntime against torch: slower" in said.err
+    assert ("though within the --margin of 20%" in said.err) == (margin == 0.2)
 
 
 @pytest.mark.parametrize("interval", [(0.98, 1.02), (0.975, 0.985), (1.5, 1.6)])

@@ -121,6 +121,8 @@ def test_a_process_that_is_lost_is_told_of_and_the_others_count(act: str, said: 
     assert "rocess 2 of 3" in warning(run, "process_lost") or act == "breaks"
     assert run.document("complete").status == "failed"
     assert run.exit_code == 5
+    assert len(run.failures) == 1
+    assert said in run.failures[0]
 
 
 def test_a_row_that_failed_in_one_process_keeps_its_error_and_the_others_numbers() -> None:
@@ -132,6 +134,7 @@ def test_a_row_that_failed_in_one_process_keeps_its_error_and_the_others_numbers
     (told,) = [one for one in row.warnings if one.code == "process_failed"]
     assert "OutOfMemoryError: No room in process 2" in told.message
     assert "in 1 of 3 processes" in told.message
+    assert run.failures == [told.message]
     assert (run.document("complete").status, run.exit_code) == ("failed", 5)
 
 

@@ -17,7 +17,9 @@ from pyperf_infer.reports.stored import render_stored
 from pyperf_infer.reports.stored_notes import stored_headline
 from pyperf_infer.reports.stored_text import stored_csv, stored_markdown
 from pyperf_infer.results import schema
+from pyperf_infer.statistics.floor import Floor
 from pyperf_infer.stored.job import CompareJob, ComparePlan
+from pyperf_infer.system.floor_file import machine_key, save_floor
 
 EVIL = "evil\x1b[31m|*<b>`\n=1+1"
 
@@ -130,6 +132,22 @@ def test_a_gate_that_could_not_judge_a_row_is_not_shown_as_passed(tmp_path: Path
     assert [one.kind for one in stored_headline(document(tmp_path, *rows, fail_if_slower=0.03))] == ["unsure", "plain"]
     rows[1].pop()
     assert [one.kind for one in stored_headline(document(tmp_path, *rows, fail_if_slower=0.03))] == ["good", "plain"]
+
+
+def test_a_verdict_by_the_floor_alone_says_what_that_is_worth(tmp_path: Path) -> None:
+    save_floor(Floor(0.004, 20), machine_key(made.environment()))
+    rows = [stored.row(50.0), many(20.0, batch_size=8)], [stored.row(60.0), many(20.0, 3, batch_size=8)]
+    text = stored_markdown(document(tmp_path, *rows))
+    assert "- batch 1 torch: judged by how far processes of the self-test's small model lie apart" in text
+    alone = document(tmp_path, rows[0][1:], rows[1][1:])
+    assert "self-test's small model" not in stored_markdown(alone)
+
+
+def test_in_markdown_a_full_stop_stands_between_a_finding_and_its_remedy(tmp_path: Path) -> None:
+    forced = stored_markdown(document(tmp_path, [many(50.0)], [many(40.0, method={"threads": 4})], force=True))
+    assert "4. What differs here" in forced
+    undecided = stored_markdown(document(tmp_path, [many(50.0)], [many(50.5, 2)]))
+    assert "margin of 1%. More processes" in undecided
 
 
 def test_markdown_without_a_gate_says_nothing_of_one(tmp_path: Path) -> None:

@@ -6,53 +6,24 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from selftest_jobs import PLAN, FakeCompare, Found, Watching, found_by, made
 
 from pyperf_infer.errors import MeasurementError
-from pyperf_infer.measure.observer import Observer
 from pyperf_infer.results import schema
 from pyperf_infer.selftest import job as job_module
 from pyperf_infer.selftest import trials as trials_module
-from pyperf_infer.selftest.job import SelfTestJob
 from pyperf_infer.selftest.plan import Cell, SelfTestPlan
-from pyperf_infer.selftest.records import ProcessLine, Trial
 from pyperf_infer.selftest.trials import gate_fires, run_trial
 from pyperf_infer.selftest.work import slowed, steps_for, timer_tick_s
-from pyperf_infer.statistics.floor import Floor
-from pyperf_infer.system.floor_file import load_floor, machine_key
 
-PLAN = SelfTestPlan(aa=20, power=4, coverage=0, precision=0, processes=0)
-
-
-class Found(NamedTuple):
-    ratio: float = 1.0
-    interval: tuple[float, float] | None = (0.996, 1.004)
-    verdict: str = "same"
-    reason: str | None = None
-    rounds: int = 20
-
-
-class Asked(NamedTuple):
-    sides: tuple[Any, ...]
-    options: dict[str, Any]
-
-
-class FakeCompare:
-    """Stands in for `timers.compare`: `answer` gives the verdict of the nth call, or raises."""
-
-    def __init__(self, answer: Callable[[int], Found] = lambda _: Found()) -> None:
-        self.asked: list[Asked] = []
-        self._answer = answer
-
-    def __call__(self, *sides: Any, **options: Any) -> Found:
-        self.asked.append(Asked(sides, options))
-        options["progress"]("interleave", 1, 2, 3, 4)
-        return self._answer(len(self.asked))
+if TYPE_CHECKING:
+    from pyperf_infer.selftest.records import ProcessLine, Trial
 
 
 @pytest.fixture(autouse=True)
@@ -62,33 +33,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
-class Watching(Observer):
-    def __init__(self) -> None:
-        self.notices: list[str] = []
-        self.progressed: list[tuple[int, int]] = []
-
-    def notice(self, text: str) -> None:
-        self.notices.append(text)
-
-    def progress(self, phase: str, calls: int, elapsed_ns: int, budget_ns: int, last_ns: int) -> None:
-        self.progressed.append((elapsed_ns, budget_ns))
-
-
-def made(plan: SelfTestPlan = PLAN, compare: Any = None, observer: Observer | None = None, **given: Any) -> SelfTestJob:
-    return SelfTestJob(plan, command=["t"], observer=observer or Observer(), compare=compare or FakeCompare(), **given)
-
-
 def trial_of(compare: FakeCompare) -> Trial:
     return run_trial(
         Cell("A/A", 1e-3, 0.0, False), 0, step_ns=1.0, trial_s=1.0, margin=0.01, confidence=0.95, seed=1,
         progress=lambda *_: None, compare=compare,
     )  # fmt: skip
-
-
-def found_by(job: SelfTestJob) -> schema.SelfTest:
-    found = job.document("complete").selftest
-    assert found is not None
-    return found
 
 
 def test_verdicts_are_counted_by_what_was_compared() -> None:
@@ -180,6 +129,43 @@ def test_a_finished_one_is_shown_again_and_measures_nothing() -> None:
     assert "--fresh measures anew" in observer.notices[0]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"verdict":"same"', '"verdict":"perhaps"'),
+        ('"slow_down":0.0', '"slow_down":0.5'),
+        ('"work_s":', '"work_s":1'),
+        ('"number":', '"number":100'),
+    ],
+)
+def test_what_no_step_of_the_plan_can_have_found_is_measured_again(folder: Path, old: str, new: str) -> None:
+    made().execute()
+    (state,) = (folder / "selftest").glob("*.jsonl")
+    lines = state.read_text().splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if old in line)
+    lines[at] = lines[at].replace(old, new, 1)
+    state.write_text("".join(lines))
+    for asked in (True, False):
+        compare = FakeCompare()
+        again = made(compare=compare)
+        again.execute()
+        assert bool(compare.asked) == asked
+        found = found_by(again)
+        assert (found.steps, sum(row.trials for row in found.comparisons)) == (32, 32)
+
+
+def test_trials_beside_a_neighbour_do_not_count_where_there_is_a_single_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module, "neighbour_cpu", lambda: 1)
+        patch.setattr(job_module, "busy_neighbour", lambda _: nullcontext(1))
+        made().execute()
+    job = made()
+    job.execute()
+    found = found_by(job)
+    assert (found.steps, found.planned_steps) == (32, 32)
+    assert not any(row.neighbour for row in found.comparisons)
+
+
 def test_fresh_measures_all_of_it() -> None:
     made().execute()
     compare = FakeCompare()
@@ -263,38 +249,6 @@ def test_with_a_second_cpu_half_are_beside_a_neighbour_that_is_gone_afterwards(
     assert sum(seen) == 10
     assert around[-1] == "off"
     assert around.count("on 1") == around.count("off")
-
-
-def test_the_floor_is_kept_for_compare(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(model: Path, number: int, **given: Any) -> ProcessLine:
-        assert model.read_bytes()
-        given["between"](0.0)
-        median = 1e6 * (1.02 if number % 2 else 1.0)
-        return ProcessLine(number=number, median_ns=median, interval_ns=(median * 0.9999, median * 1.0001), samples=9)
-
-    monkeypatch.setattr(job_module, "measure_in_a_process", measured)
-    plan = msgspec.structs.replace(PLAN, aa=0, power=0, processes=10)
-    job = made(plan)
-    job.execute()
-    found = found_by(job).floor
-    assert found is not None
-    assert (found.processes, found.kept, found.lowest_ms, found.highest_ms) == (10, True, 1.0, 1.02)
-    machine = machine_key(job.document("complete").environment)
-    assert load_floor(machine) == Floor(found.relative_sd, 10)  # type: ignore[arg-type]
-    assert found.relative_sd == pytest.approx(0.0104, abs=1e-3)
-
-
-def test_two_processes_are_no_floor(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    line = ProcessLine(number=0, median_ns=1e6, interval_ns=(1e6, 1e6), samples=9)
-    monkeypatch.setattr(
-        job_module, "measure_in_a_process", lambda model, number, **_: msgspec.structs.replace(line, number=number)
-    )
-    job = made(msgspec.structs.replace(PLAN, aa=0, power=0, processes=2))
-    job.execute()
-    found = found_by(job).floor
-    assert found is not None
-    assert (found.relative_sd, found.kept) == (None, False)
-    assert not (folder / "floor.json").exists()
 
 
 def test_a_process_that_fails_ends_it_and_what_was_there_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

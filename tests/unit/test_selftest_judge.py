@@ -55,6 +55,12 @@ def test_what_is_no_share_has_no_interval(count: int, trials: int) -> None:
         (45, 50, {"at_least": 0.9}, "pass"),
         (44, 50, {"at_least": 0.9}, "not judged"),
         (30, 50, {"at_least": 0.9}, "fail"),
+        (1, 1, {"at_least": 0.5}, "not judged"),
+        (2, 2, {"at_least": 0.5}, "pass"),
+        (4, 4, {"at_least": 0.8}, "not judged"),  # with one miss they would be below it
+        (5, 5, {"at_least": 0.8}, "pass"),
+        (0, 4, {"at_least": 0.8}, "fail"),
+        (14, 14, {"at_least": 0.93, "at_most": 1.0}, "not judged"),
         (1880, 2000, {"at_least": 0.93, "at_most": 0.964}, "pass"),
         (1990, 2000, {"at_least": 0.93, "at_most": 0.964}, "fail"),
         (1800, 2000, {"at_least": 0.93, "at_most": 0.964}, "fail"),
@@ -66,6 +72,11 @@ def test_a_share_against_its_bounds(count: int, trials: int, bounds: dict[str, f
     assert one.status == status
     assert (one.value, one.interval) == (count / trials, exact_interval(count, trials))
     assert (one.reason is None) == (status != "not judged")
+
+
+def test_a_single_trial_shows_no_share() -> None:
+    one = judge.judge_share("c", "power", "w", 1, 1, at_least=0.8)
+    assert one.reason == "1 trial cannot show a share as large as 80%"
 
 
 def by_code(rows: list[schema.SelfTestComparisons]) -> dict[str, schema.SelfTestJudgement]:

@@ -111,6 +111,50 @@ def test_a_damaged_line_ends_what_is_believed(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "old", "new"),
+    [
+        (1, '"verdict":"same"', '"verdict":"alike"'),
+        (1, '"kind":"A/A"', '"kind":"B/B"'),
+        (1, '"ratio":1.0', '"ratio":-1.0'),
+        (1, "[0.99,1.01]", "[1.01,0.99]"),
+        (1, "[0.99,1.01]", "[0.0,0.0]"),
+        (1, '"slow_down":0.0', '"slow_down":2.0'),
+        (2, '"trials":9', '"trials":0'),
+        (2, '"trials":9', '"trials":7'),
+        (2, '"percent":90.0', '"percent":190.0'),
+        (2, '"exact_share":0.95', '"exact_share":1.5'),
+        (2, '"percentiles":[', '"percentiles":[],"was":['),
+        (3, '"samples":60', '"samples":0'),
+        (3, '"wall_s":0.2', '"wall_s":-0.2'),
+        (4, '"median_ns":1000000.0', '"median_ns":0'),
+        (4, '"interval_ns":null', '"interval_ns":[2,1]'),
+        (4, '"interval_ns":null', '"interval_ns":[0,1]'),
+    ],
+)
+def test_a_line_that_says_what_cannot_be_ends_what_is_believed(path: Path, number: int, old: str, new: str) -> None:
+    fill(path)
+    lines = path.read_text().splitlines(keepends=True)
+    assert old in lines[number]
+    lines[number] = lines[number].replace(old, new)
+    path.write_text("".join(lines))
+    with opened(path) as state:
+        assert state.records == RECORDS[: number - 1]
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_line_that_was_doubled_counts_once(path: Path, number: int) -> None:
+    fill(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[: number + 1], *lines[number:]]))
+    with opened(path) as state:
+        assert state.records == RECORDS[:number]
+        for record in RECORDS[number:]:
+            state.add(record)
+    with opened(path) as state:
+        assert state.records == RECORDS
+
+
+@pytest.mark.parametrize(
     "given", [{"fresh": True}, {"plan": SelfTestPlan(aa=4)}, {"machine": "there"}, {"tool_version": "2"}]
 )
 def test_what_belongs_to_something_else_or_is_to_be_forgotten_is_not_taken_over(path: Path, given: Any) -> None:

@@ -106,7 +106,7 @@ def test_a_short_excursion_is_no_level(length: int) -> None:
     assert (found.status, found.steady_from) == ("steady", 0)
 
 
-@pytest.mark.parametrize(("count", "length"), [(100, 10), (1000, 5), (1000, 20), (5000, 100)])
+@pytest.mark.parametrize(("count", "length"), [(100, 5), (200, 10), (1000, 5), (1000, 20), (5000, 100)])
 def test_a_short_excursion_at_the_very_end_is_no_level(count: int, length: int) -> None:
     values = normal(6, count)
     values[-length:] += 30
@@ -120,18 +120,18 @@ def test_a_short_excursion_at_the_very_end_is_no_level(count: int, length: int) 
     assert abs(found.steady_from - count // 3) <= NEAR
 
 
-@pytest.mark.parametrize(("count", "length"), [(100, 11), (1000, 21), (5000, 101)])
+@pytest.mark.parametrize(("count", "length"), [(30, 6), (100, 6), (200, 11), (1000, 21), (5000, 101)])
 def test_more_than_an_excursion_at_the_very_end_is_another_level(count: int, length: int) -> None:
     values = normal(6, count)
     values[-length:] += 30
     assert examine(to_ns(values)).status == "never steady"
 
 
-def test_a_quarter_of_few_samples_is_no_excursion_at_the_end() -> None:
-    values = normal(6, 36)
-    values[-9:] += 30
-    found = examine(to_ns(values))
-    assert (found.status, found.steady_from) == ("warming up", 27)
+@pytest.mark.parametrize("size", [-2, 2])
+@pytest.mark.parametrize(("count", "change"), [(30, 7), (30, 20), (1000, 5), (1000, 600)])
+def test_a_change_between_samples_that_are_all_alike_is_found(count: int, change: int, size: float) -> None:
+    found = examine(to_ns(after(np.zeros(count), change, size)))
+    assert (found.status, found.steady_from) == ("warming up", change)
 
 
 def test_the_first_calls_are_no_excursion() -> None:

@@ -55,6 +55,18 @@ def test_a_cpu_is_paired_with_a_gpu_and_any_gpu_with_any_other(tmp_path: Path) -
     assert len(aligned(tmp_path, [stored.gpu_row()], [other]).pairs) == 1
 
 
+def test_several_backends_on_a_cpu_are_paired_with_the_same_on_a_gpu(tmp_path: Path) -> None:
+    on_gpu = [stored.gpu_row(), stored.gpu_row()]
+    on_gpu[1].method.backend, on_gpu[1].method.provider = "onnxruntime", "CUDAExecutionProvider"
+    mine = [stored.row(), stored.row(backend="onnxruntime")]
+    found = aligned(tmp_path, mine, on_gpu)
+    assert paired(found) == [("torch", "torch"), ("onnxruntime", "onnxruntime")]
+    assert found.left_over == []
+    both = aligned(tmp_path, mine, [*mine, *on_gpu])
+    assert {one.contender.result.method.device for one in both.pairs} == {"cpu"}
+    assert [(one.side, one.device) for one in both.left_over] == [("contender", "cuda:0")] * 2
+
+
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
@@ -137,11 +149,20 @@ def file_row(path: str, sha256: str = "a" * 64, source: str = "onnx") -> schema.
     return one
 
 
-@pytest.mark.parametrize("name", ["a.onnx", "a.yaml"])
-def test_the_folder_that_a_models_file_lay_in_makes_it_no_other_model(tmp_path: Path, name: str) -> None:
-    source = "onnx" if name.endswith("onnx") else "config"
-    sides = [[file_row(f"{folder}/{name}", source=source)] for folder in ("main", "/home/me/pr")]
+def test_the_folder_that_an_onnx_file_lay_in_makes_it_no_other_model(tmp_path: Path) -> None:
+    sides = [[file_row(f"{folder}/a.onnx")] for folder in ("main", "/home/me/pr")]
     assert len(aligned(tmp_path, *sides).pairs) == 1
+
+
+def test_of_files_of_the_same_bytes_the_one_of_the_same_folder_is_paired(tmp_path: Path) -> None:
+    found = aligned(tmp_path, [file_row("one/a.onnx"), file_row("two/a.onnx")], [file_row("two/a.onnx")])
+    assert [one.baseline.result.subject.model for one in found.pairs] == ["two/a.onnx"]
+
+
+def test_a_yaml_file_of_another_folder_is_another_model_although_its_tensors_are_alike(tmp_path: Path) -> None:
+    one, other = (file_row(f"{folder}/net.yaml", source="config") for folder in ("one", "two"))
+    with pytest.raises(InputError, match=r"model one/net\.yaml against two/net\.yaml"):
+        aligned(tmp_path, [one], [other])
 
 
 @pytest.mark.parametrize(("theirs", "sha256"), [("pr/a.onnx", "b" * 64), ("main/b.onnx", "a" * 64)])
