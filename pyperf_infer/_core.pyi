@@ -168,7 +168,7 @@ class MeasureOutcome:
     def relative_half_width(self) -> float | None:
         ...
 class SchedulePlan:
-    def __init__(self, *, min_block_calls: typing.SupportsInt | typing.SupportsIndex = 10, min_block_ns: typing.SupportsInt | typing.SupportsIndex = 100000000, max_jitter_ns: typing.SupportsInt | typing.SupportsIndex = 10000000, min_rounds: typing.SupportsInt | typing.SupportsIndex = 8, max_duration_ns: typing.SupportsInt | typing.SupportsIndex = 10000000000, relative_half_width: typing.SupportsFloat | typing.SupportsIndex = 0.01, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95, seed: typing.SupportsInt | typing.SupportsIndex = 42) -> None:
+    def __init__(self, *, min_block_calls: typing.SupportsInt | typing.SupportsIndex = 10, min_block_ns: typing.SupportsInt | typing.SupportsIndex = 100000000, max_jitter_ns: typing.SupportsInt | typing.SupportsIndex = 10000000, min_rounds: typing.SupportsInt | typing.SupportsIndex = 11, max_duration_ns: typing.SupportsInt | typing.SupportsIndex = 10000000000, relative_half_width: typing.SupportsFloat | typing.SupportsIndex = 0.01, confidence: typing.SupportsFloat | typing.SupportsIndex = 0.95, seed: typing.SupportsInt | typing.SupportsIndex = 42) -> None:
         ...
 class Block:
     @property

@@ -77,8 +77,8 @@ def judge_together(
 
 def _judge(interval: Interval | None, confidence: float, margin: float, *, stopped: bool) -> Judged:
     if interval is None:
-        reason = f"too little was measured for an interval at {format_asked_percent(confidence)}"
-        return Judged("undecided", reason, None, confidence)
+        why = f"too little was measured for an interval at {format_asked_percent(confidence)}"
+        return Judged("undecided", why, None, confidence)
     verdict, reason = verdict_of(*interval, margin)
     if stopped and verdict != "undecided":
         verdict, reason = "undecided", "another comparison, decided before this one could be, is not decided itself"

@@ -22,7 +22,9 @@ def documents() -> st.SearchStrategy[schema.Document]:
     """Any document that the schema allows, with one kind of findings."""
     info: Any = inspect.type_info(schema.Document)
     fields = {one.name: of_type(one.type) for one in info.fields}
-    nothing = {name: st.none() if name == "selftest" else st.just([]) for name in _KINDS}
+    nothing: dict[str, st.SearchStrategy[Any]] = {
+        name: st.none() if name == "selftest" else st.just([]) for name in _KINDS
+    }
 
     def of_kind(kind: str) -> st.SearchStrategy[schema.Document]:
         others = {name: empty for name, empty in nothing.items() if name != kind}
