@@ -19,6 +19,7 @@ constexpr double kFewestIndependent = 50.0;
 constexpr double kFewestOfAMoment = 200.0;
 constexpr std::int64_t kMomentNs = 5'000'000'000;
 constexpr double kGuardPart = 500.0;
+constexpr double kFewInTail = 200.0;        // samples, in which dependence cannot be seen; as in estimate.py
 constexpr double kTellingDependence = 2.0;  // of the median; chance makes less of independent samples
 constexpr double kGuardSlack = 1.1;         // the guard's own noise
 constexpr double kMostShare = 0.01;         // of the measured time, in looks
@@ -67,7 +68,9 @@ class Look {
     const std::vector<std::int64_t> in_order = scratch_;
     dependence_ = dependence_at(in_order, selected(plan.quantile));
     const double of_median = plan.quantile == 0.5 ? dependence_ : dependence_at(in_order, selected(0.5));
-    refusing_ = of_median >= kTellingDependence ? std::max(dependence_, of_median) : dependence_;
+    const double in_tail = static_cast<double>(scratch_.size()) * std::min(plan.quantile, 1.0 - plan.quantile);
+    const bool told_by_median = of_median >= kTellingDependence && in_tail < kFewInTail;
+    refusing_ = told_by_median ? std::max(dependence_, of_median) : dependence_;
     // Dependence that reaches beyond a run is not seen in runs, and then nothing says that more samples know more.
     if (dependence_ >= static_cast<double>(kRun) / 10.0) shrink_ = 1.0;
   }

@@ -31,6 +31,8 @@ __all__ = [
 
 CONFIDENCE = 0.95
 DEFAULT_PERCENTILES = (90.0, 95.0, 99.0)
+# Beyond a percentile, below which its own dependence cannot be seen and the median's stands for it.
+FEW_IN_TAIL = 200
 # Of the median, from which on a tail is refused by it: chance makes less than that of independent samples.
 TELLING_DEPENDENCE = 2.0
 
@@ -142,7 +144,9 @@ def _quantile(
     dependence = median_dependence if percent == 50 else dependence_at(samples, value)
     known = effective_count(count, dependence)
     ranks = _core.quantile_ranks(count, percent / 100, confidence, dependence)
-    refusing = max(dependence, median_dependence) if median_dependence >= TELLING_DEPENDENCE else dependence
+    in_tail = count * min(percent, 100 - percent) / 100
+    told_by_median = median_dependence >= TELLING_DEPENDENCE and in_tail < FEW_IN_TAIL
+    refusing = max(dependence, median_dependence) if told_by_median else dependence
     if ranks is None or _core.quantile_ranks(count, percent / 100, confidence, refusing) is None:
         why = _why_refused(count, percent, confidence, refusing)
         return QuantileEstimate(percent, refused=why, effective_count=known)

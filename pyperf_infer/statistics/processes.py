@@ -23,6 +23,9 @@ Nanoseconds: TypeAlias = "NDArray[np.int64]"
 Interval = tuple[float, float]
 
 
+_ROUNDING = 1e-26  # of a variance of logarithms
+
+
 class VarianceSplit(NamedTuple):
     """Standard deviations of the logarithms, which for small ones are relative to the time itself: 0.01 for 1%.
 
@@ -70,7 +73,8 @@ def split_variance(groups: Sequence[Nanoseconds]) -> VarianceSplit:
     between_mean_square = math.fsum(one.size * (one.mean - mean) ** 2 for one in sums) / (count - 1)
     typical = (total - sum(one.size**2 for one in sums) / total) / (count - 1)
     between = max(0.0, (between_mean_square - within) / typical)
-    share = between / (between + within) if between + within > 0 else None
+    # Below what rounding the logarithms of nanoseconds makes, nothing varies.
+    share = between / (between + within) if between + within > _ROUNDING else None
     return VarianceSplit(math.sqrt(between), math.sqrt(within), share)
 
 

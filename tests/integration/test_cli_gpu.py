@@ -57,7 +57,7 @@ def test_what_the_cpu_has_by_default_is_no_contradiction_when_it_is_typed_out(fo
 
 def test_the_help_tells_what_exit_code_1_stands_for(folder: Path) -> None:
     said = " ".join(run_command("run", "--help", cwd=folder).out.split())
-    assert "1 outputs differ or are no numbers, or a time is impossible; 2 usage" in said
+    assert "1 outputs differ or are no numbers, a time is impossible, or --fail-if-slower fired; 2 usage" in said
 
 
 @pytest.mark.parametrize(
