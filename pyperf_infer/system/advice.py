@@ -84,7 +84,8 @@ def _unfinished(facts: ResultFacts, flags: Flags) -> Iterator[Notice]:
         return
     took = facts.measured_duration_s or stop.max_duration_s
     what = "median" if stop.quantity == "p50" else stop.quantity
-    if latency is None or latency.p50_interval_ms is None or latency.p50_ms <= 0:
+    unknown = stop.quantity != "p50" and stop.relative_half_width is None
+    if latency is None or latency.p50_interval_ms is None or latency.p50_ms <= 0 or unknown:
         count = latency.count if latency is not None else 1
         needed = took * max(2.0, 1.2 * stop.min_iterations / count)
         reached, remedy, taking = "has too few samples for an interval", _longer(needed, stop, flags), ""
