@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from pyperf_infer.cli.gate import reader_may_go
 from pyperf_infer.cli.interrupts import INTERRUPTS
 from pyperf_infer.cli.output import Arrays, Output, save_rescue
 from pyperf_infer.errors import InputError
@@ -104,10 +105,11 @@ def _finish(job: Job, output: Output, status: str, rescue: bool, words: Words) -
         except InputError as error:
             failure = failure or error
     try:
-        output.show(document, job.samples)
-        sys.stdout.flush()
+        with reader_may_go(sys.stdout):
+            output.show(document, job.samples)
     finally:
-        _tell(job, status, written, words, shown=output.shows_table and sys.stdout.isatty())
+        with reader_may_go(sys.stderr):
+            _tell(job, status, written, words, shown=output.shows_table and sys.stdout.isatty())
     if failure is not None:
         raise failure
 
