@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,10 +52,7 @@ class Job(Protocol):
     def exit_code(self) -> int: ...
 
 
-class Words(Protocol):
-    """What is said on standard error of a job that was interrupted."""
-
-    def __call__(self, job: Any) -> str: ...
+Words = Callable[[Any], str]  # of a job that was interrupted: what is said on standard error
 
 
 def interrupted_words(job: Job) -> str:

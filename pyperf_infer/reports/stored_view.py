@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyperf_infer.reports.cells import Cell, Column, Tone, without_empty
-from pyperf_infer.units import format_bytes, format_duration_ms, format_rate, format_ratio
+from pyperf_infer.units import format_duration_ms, format_ratio
 
 if TYPE_CHECKING:
-    from pyperf_infer.results.schema import StoredComparison, StoredFigure, StoredMember, StoredRow
+    from pyperf_infer.results.schema import StoredComparison, StoredMember, StoredRow
 
 _VERDICT_TONES: dict[str, Tone] = {"faster": "good", "slower": "bad", "same": "plain", "undecided": "unsure"}
 _GATE_TONES: dict[str, Tone] = {"fired": "bad", "passed": "good", "undecided": "unsure", "not judged": "unsure"}
@@ -79,16 +79,6 @@ def backends(row: StoredRow) -> str:
     differ = [[a for a, b in zip(one, other, strict=True) if a and a != b] for one, other in _both(mine, theirs)]
     names = [" ".join(dict.fromkeys([one[0], *more])) for one, more in zip((mine, theirs), differ, strict=True)]
     return f"{names[0]} -> {names[1]}"
-
-
-def figure_text(figure: StoredFigure) -> str:
-    """Both sides of a figure in its unit."""
-    form: dict[str, Callable[[float], str]] = {
-        "ms": format_duration_ms,
-        "items/s": lambda value: format_rate(value, "items"),
-        "bytes": format_bytes,
-    }
-    return f"{form[figure.unit](figure.baseline)} -> {form[figure.unit](figure.contender)}"
 
 
 def interval_text(interval: tuple[float, float] | None) -> str:

@@ -10,7 +10,7 @@ from pyperf_infer.results.schema import StoredDifference
 from pyperf_infer.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pyperf_infer.results.schema import Environment, Gpu
     from pyperf_infer.stored.rows import Pool, Row
@@ -149,10 +149,3 @@ def _text(value: object) -> str | None:
 
 def _mhz(value: float | None) -> str | None:
     return None if value is None else f"{value:.0f} MHz"
-
-
-def likely_text(found: Iterable[StoredDifference]) -> str:
-    """The likely ones, as "CPU (A / B), libraries.torch (2.9 / 2.10)"; empty where there is none."""
-    return ", ".join(
-        f"{one.field} ({one.baseline or 'none'} / {one.contender or 'none'})" for one in found if one.weight == "likely"
-    )
