@@ -14,13 +14,14 @@ namespace {
 
 constexpr double kGrowthBetweenLooks = 1.5;
 // Fewer samples cannot tell how much they depend on each other; and few that come within a moment may all be of one
-// spell, so that until this much time has gone by there are more.
+// spell, so that until this much time has gone by there are more. Where a look saw spells, there always are.
 constexpr double kFewestIndependent = 50.0;
 constexpr double kFewestOfAMoment = 200.0;
 constexpr std::int64_t kMomentNs = 5'000'000'000;
 constexpr double kGuardPart = 500.0;
 constexpr double kFewInTail = 200.0;        // samples, in which dependence cannot be seen; as in estimate.py
 constexpr double kTellingDependence = 2.0;  // of the median; chance makes less of independent samples
+constexpr double kSpells = 3.0;             // dependence, of as few samples as the first look has too
 constexpr double kGuardSlack = 1.1;         // the guard's own noise
 constexpr double kMostShare = 0.01;         // of the measured time, in looks
 constexpr double kNsPerSample = 50.0;       // of the first look, as long as nothing is known
@@ -74,6 +75,8 @@ class Look {
     // Dependence that reaches beyond a run is not seen in runs, and then nothing says that more samples know more.
     if (dependence_ >= static_cast<double>(kRun) / 10.0) shrink_ = 1.0;
   }
+
+  double dependence() const { return dependence_; }
 
   double independent() const { return static_cast<double>(scratch_.size()) / dependence_; }
 
@@ -159,8 +162,9 @@ std::optional<StopReason> StopRule::observe(std::span<const std::int64_t> sample
     const std::int64_t begin_ns = SteadyClock::now_ns();
     // A look that was due in any case is no choice, and needs no second.
     const bool chosen = !out_of_time && !out_of_room;
-    const double fewest = elapsed_ns < kMomentNs ? kFewestOfAMoment : kFewestIndependent;
     const bool narrow = narrow_enough(samples, chosen);
+    const bool may_be_a_spell = elapsed_ns < kMomentNs || most_dependence_ >= kSpells;
+    const double fewest = may_be_a_spell ? kFewestOfAMoment : kFewestIndependent;
     const bool stop = narrow && ((narrow_before_ && independent_ >= fewest) || !chosen);
     narrow_before_ = narrow;
     const std::int64_t look_ns = SteadyClock::now_ns() - begin_ns;
@@ -183,6 +187,7 @@ bool StopRule::paid_for(std::int64_t count, std::int64_t elapsed_ns) const {
 bool StopRule::narrow_enough(std::span<const std::int64_t> samples, bool chosen) {
   half_width_ = std::nullopt;
   Look look(samples, plan_, scratch_);
+  most_dependence_ = std::max(most_dependence_, look.dependence());
   half_width_ = look.relative_half_width(plan_.confidence);
   if (!half_width_ || *half_width_ > plan_.relative_half_width) return false;
   independent_ = look.independent();

@@ -53,9 +53,10 @@ class StopRule {
 
   StopPlan plan_;
   bool paced_;
-  bool narrow_before_ = false;  // at the last look
-  double independent_ = 0.0;    // samples, at the last look
-  bool were_met_ = false;       // the minimums
+  bool narrow_before_ = false;    // at the last look
+  double independent_ = 0.0;      // samples, at the last look
+  double most_dependence_ = 1.0;  // that any look saw
+  bool were_met_ = false;         // the minimums
   std::int64_t looks_ns_ = 0;
   double ns_per_sample_;  // of a look
   std::optional<double> half_width_;

@@ -174,7 +174,8 @@ def _outcome(
         said = _tail(errors)
         return _lost(number, f"{name} {child.ending(status)} and left no results{f': {said}' if said else ''}")
     if not ended.saved:
-        message = f"{name} could not keep its results in '{folder}': {ended.message}. Set TMPDIR to a folder with room"
+        why = ended.message.rstrip(".")
+        message = f"{name} could not keep its results in '{folder}': {why}. Set TMPDIR to a folder with room"
         return Outcome(number=number, exit_code=ended.exit_code, error=InputError(message), unsaved=True)
     path = folder / document_name(number)
     try:

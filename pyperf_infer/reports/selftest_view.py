@@ -44,9 +44,11 @@ def outcome(found: SelfTest) -> Note:
         return Note("unsure", unfinished, remedy)
     if not bounded:
         return Note("unsure", "NOT JUDGED: nothing was measured that has a bound.")
-    kind = "good" if passed == len(bounded) else "unsure"
     text = f"{passed} of {len(bounded)} figures are within their bounds{rest}."
-    return Note("good", f"PASS: {text}") if kind == "good" else Note("unsure", text)
+    missing = sorted({"A/A", "power"} - {one.kind for one in found.comparisons})
+    if missing:
+        return Note("unsure", f"NOT JUDGED: {' and '.join(missing)} left out; {text}")
+    return Note("good", f"PASS: {text}") if passed == len(bounded) else Note("unsure", text)
 
 
 def figure_columns(found: SelfTest) -> list[Column]:

@@ -105,7 +105,8 @@ def read_document(path: Path) -> Document:
     _check_header(path, data)
     try:
         return msgspec.json.decode(data, type=Document)
-    except msgspec.ValidationError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # The header's check skips over what it does not name, so that text which is none is found only here.
         raise InputError(
             f"The result {str(path)!r} is damaged: {error}. Take an undamaged copy, or measure again."
         ) from error

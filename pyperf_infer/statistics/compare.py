@@ -108,7 +108,7 @@ def compare_all_rounds(
     if not all(time_ns > 0 and math.isfinite(time_ns) for one in medians_ns for time_ns in one):
         raise ValueError("a comparison takes times above 0")
     baseline_ns, *contenders_ns = medians_ns
-    if not baseline_ns:
+    if not len(baseline_ns):
         return [_without_rounds(one, confidence) for one in alone]
     logs = [[math.log(mine / other) for mine, other in zip(baseline_ns, one, strict=True)] for one in contenders_ns]
     sides = [

@@ -39,7 +39,7 @@ def difference_of_rounds(
     Raises:
         ValueError: unlike numbers of rounds, none at all, or times that are not above 0.
     """
-    if len(target_ns) != len(baseline_ns) or not target_ns:
+    if len(target_ns) != len(baseline_ns) or not len(target_ns):
         raise ValueError("a difference takes as many blocks of the one as of the other, and one at least")
     if not all(time_ns > 0 for time_ns in (*target_ns, *baseline_ns)):
         raise ValueError("a difference takes times above 0")

@@ -76,7 +76,12 @@ def samples_needed(percent: float, confidence: float = CONFIDENCE) -> int:
     """The fewest independent samples that support a two-sided interval of a percentile: 36 for p90, 368 for p99.
 
     Both order statistics of the interval must exist: max(q, 1 - q) ** n <= (1 - confidence) / 2.
+
+    Raises:
+        ValueError: a percentile that is not between 0 and 100, or a confidence not between 0 and 1, ends excluded.
     """
+    if not 0 < percent < 100 or not 0 < confidence < 1:
+        raise ValueError("a percentile lies between 0 and 100, and a confidence between 0 and 1, ends excluded")
     quantile = percent / 100
     extreme = max(quantile, 1 - quantile)
     count = max(1, math.ceil(math.log((1 - confidence) / 2) / math.log(extreme)) - 1)

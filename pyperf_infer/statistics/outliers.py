@@ -37,8 +37,13 @@ def classify_outliers(ordered_ns: Nanoseconds) -> OutlierClasses:
     Args:
         ordered_ns: sorted, from the least.
 
+    Raises:
+        ValueError: no samples.
+
     Source: J. W. Tukey, Exploratory Data Analysis (1977), section 2D: inner and outer fences.
     """
+    if not len(ordered_ns):
+        raise ValueError("there are no samples to classify")
     low, high = order_statistic(ordered_ns, 25.0), order_statistic(ordered_ns, 75.0)
     span = high - low
     low_severe = _below(ordered_ns, low - SEVERE_FENCE * span)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FEWEST = 50
 FEWEST_PERIODS = 10
+FEWEST_CALLS = 1.6  # in a period, by the slower ones: calls that became slower come at the distance of their own length
 FENCE = 1.5  # Tukey's inner one, in interquartile ranges
 FEWEST_OUTLIERS = 10
 FALSE_ALARMS = 0.001  # of each of the two spectra
@@ -47,7 +48,8 @@ def periodic(samples_ns: Nanoseconds, *, duration_ns: int | None = None, toleran
     Fisher's test (Tests of Significance in Harmonic Analysis, 1929) of the largest line in the spectrum over time: of
     the normal scores of samples, less what an autoregression explains, and of where outliers are, which a tick that
     hits one call in hundreds shows in. Each line is judged by the median of those around it. None where a period is
-    shorter than two samples or longer than a tenth of the time, or where it moves times within `tolerance` only.
+    shorter than two samples, or than 1.6 of the slower ones, or longer than a tenth of the time, or where it moves
+    times within `tolerance` only.
 
     Raises:
         ValueError: not samples (`as_samples`).
@@ -60,9 +62,10 @@ def periodic(samples_ns: Nanoseconds, *, duration_ns: int | None = None, toleran
         return None
     ends = np.cumsum(samples_ns).astype(np.float64)
     middles = (ends - samples_ns / 2) * stretch
+    shortest_ns = FEWEST_CALLS * stretch * float(np.quantile(samples_ns, 0.95))
     for series, outliers in ((_innovations(samples_ns), False), (_outliers(samples_ns), True)):
         period_ns = None if series is None else _strongest(series, middles)
-        if period_ns is not None:
+        if period_ns is not None and period_ns >= shortest_ns:
             swing = _swing(samples_ns, middles, period_ns, outliers=outliers)
             if swing > tolerance:
                 return Period(period_ns, swing)

@@ -89,7 +89,7 @@ def location_of(medians: Sequence[float], confidence: float = CONFIDENCE) -> Loc
     """
     if not 0 < confidence < 1:
         raise ValueError("the confidence lies between 0 and 1")
-    if not medians:
+    if not len(medians):
         raise ValueError("a location takes one process or more, and there are none")
     if not all(math.isfinite(one) and one > 0 for one in medians):
         raise ValueError("a location takes finite times above 0")

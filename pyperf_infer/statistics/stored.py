@@ -118,7 +118,7 @@ def _exceeds(sides: Sequence[_Side], floor: Floor) -> bool:
 
 
 def _side(medians: Sequence[float]) -> _Side:
-    if not medians or not all(math.isfinite(one) and one > 0 for one in medians):
+    if not len(medians) or not all(math.isfinite(one) and one > 0 for one in medians):
         raise ValueError("a ratio of processes takes medians that are finite and above 0, and one a side at least")
     logs = [math.log(one) for one in medians]
     mean = math.fsum(logs) / len(logs)

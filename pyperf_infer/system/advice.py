@@ -87,7 +87,7 @@ def _unfinished(facts: ResultFacts, flags: Flags) -> Iterator[Notice]:
     unknown = stop.quantity != "p50" and stop.relative_half_width is None
     if latency is None or latency.p50_interval_ms is None or latency.p50_ms <= 0 or unknown:
         count = latency.count if latency is not None else 1
-        needed = took * max(2.0, 1.2 * stop.min_iterations / count)
+        needed = max(took * max(2.0, 1.2 * stop.min_iterations / count), 1.2 * (stop.needed_duration_s or 0.0))
         reached, remedy, taking = "has too few samples for an interval", _longer(needed, stop, flags), ""
     else:
         width = stop.relative_half_width

@@ -7,7 +7,6 @@ that its key names.
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pyperf_infer.results.schema import Environment
 
 VERSION = 1
+_LARGEST_SD = 10.0  # of logarithms: no two runs of one program lie so far apart
 _MEASURE = "pyperf-infer selftest measures it."
 
 
@@ -81,7 +81,7 @@ def find_floor(machine: str) -> FoundFloor:
     entry = file.machines.get(machine)
     if entry is None:
         return _none(f"The floor between processes of this machine is not known; {path} is of other machines.")
-    if not (math.isfinite(entry.relative_sd) and entry.relative_sd >= 0 and entry.processes >= FEWEST_PROCESSES):
+    if not (0 <= entry.relative_sd <= _LARGEST_SD and entry.processes >= FEWEST_PROCESSES):
         return _none(f"{path} cannot be used: its floor of this machine is no such number.")
     return FoundFloor(Floor(entry.relative_sd, entry.processes), entry.measured_utc, None)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pyperf_infer.statistics.estimate import Estimates, estimate
+from pyperf_infer.statistics.estimate import Estimates, estimate, samples_needed
 from pyperf_infer.timing.clocks import Clock, steady_clock
 
 if TYPE_CHECKING:
@@ -91,17 +91,27 @@ class Samples:
 
     @property
     def needed(self) -> Needed | None:
-        """None where it converged, where too few samples tell, and where no number of them would do: the clock's step
-        is wider than what was asked for.
+        """None where it converged, and where no number of samples would do: the clock's step is wider than what was
+        asked for. Where there is no interval yet, the least that has one.
         """
         width, (ci, percent) = self.relative_half_width, self.stop_at
-        if self.converged or width is None or not math.isfinite(width) or width <= ci:
+        if self.converged:
+            return None
+        if width is None:
+            return self._needed_for_an_interval()
+        if not math.isfinite(width) or width <= ci:
             return None
         value_ns = float(np.quantile(self.ns, percent / 100, method="inverted_cdf"))
         if self.clock_step_ns / 2 > ci * value_ns:
             return None
         more = (width / ci) ** 2
         return Needed(math.ceil(len(self.ns) * more), self.duration_ns * more)
+
+    def _needed_for_an_interval(self) -> Needed | None:
+        percent = self.stop_at.percent
+        found = self._of_median if percent == 50 else self.summarise((percent,)).percentiles[0]
+        more = samples_needed(percent, self.confidence) / (found.effective_count or 1.0)
+        return Needed(math.ceil(len(self.ns) * more), self.duration_ns * more) if more > 1 else None
 
     @property
     def submit_ns(self) -> NDArray[np.int64] | None:

@@ -30,12 +30,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kind", LIMITS.values(), ids=LIMITS)
 def test_a_batch_that_does_not_fit_is_halved_and_the_row_says_so(folder: Path, kind: int) -> None:
     arguments = ["run", "wide.onnx", "-b", "2", "-b", "512", *QUICK, *JSON]
-    done = run_command(*arguments, cwd=folder, setup=lambda: _limited(kind, 600))
+    done = run_command(*arguments, cwd=folder, setup=lambda: _limited(kind, 900))
     small, halved = done.document.results
     assert (small.subject.batch_size, small.subject.requested_batch_size) == (2, 2)
     assert "batch_halved" not in {one.code for one in small.warnings}
     assert halved.subject.requested_batch_size == 512
-    assert halved.subject.batch_size in (8, 16, 32, 64, 128)
+    assert halved.subject.batch_size in (2, 4, 8, 16, 32, 64, 128, 256)
     assert halved.subject.shapes == {"x": [halved.subject.batch_size, ITEM]}
     (warning,) = (one for one in halved.warnings if one.code == "batch_halved")
     assert "Batch 512 of wide.onnx did not fit in memory" in warning.message

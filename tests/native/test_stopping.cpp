@@ -30,10 +30,11 @@ Duration two_kinds(std::uint64_t seed) {
 }
 
 // The count at which the rule stops when it is shown all samples up to each multiple of `batch`; -1: never.
-std::int64_t count_at_stop(const StopPlan& plan, const std::vector<std::int64_t>& samples, std::int64_t batch) {
+std::int64_t count_at_stop(const StopPlan& plan, const std::vector<std::int64_t>& samples, std::int64_t batch,
+                           std::int64_t elapsed_ns = 0) {
   StopRule rule(plan, false);
   for (std::int64_t n = batch; n <= static_cast<std::int64_t>(samples.size()); n += batch) {
-    const auto reason = rule.observe({samples.data(), static_cast<std::size_t>(n)}, 0);
+    const auto reason = rule.observe({samples.data(), static_cast<std::size_t>(n)}, elapsed_ns);
     if (reason) {
       CHECK(*reason == StopReason::kConverged);
       return n;
@@ -173,6 +174,16 @@ TEST(stopping, it_takes_two_looks_in_a_row_unless_the_budget_asks_for_the_look) 
 TEST(stopping, few_samples_of_a_moment_are_not_enough) {
   const auto alike = samples_of(always(1'000'000), 1'000);
   CHECK_EQUAL(count_at_stop(quick_plan(), alike, 1), 256);  // the first look at 200 or more, at once
+}
+
+TEST(stopping, few_samples_are_not_enough_once_spells_were_seen) {
+  StopPlan plan = quick_plan();
+  plan.relative_half_width = 0.5;
+  auto samples = samples_of(two_kinds(1), 1'000);
+  for (auto& one : samples) one += 100'000;
+  CHECK(count_at_stop(plan, samples, 1, 6 * kSecond) < 200);
+  for (std::size_t i = 0; i < 60; ++i) samples[i] = (i / 4) % 2 == 0 ? 101'000 : 102'000;
+  CHECK(count_at_stop(plan, samples, 1, 6 * kSecond) >= 200);
 }
 
 TEST(stopping, a_median_in_the_gap_between_two_modes_does_not_stop_it_where_it_misses_the_gap) {

@@ -259,6 +259,14 @@ def test_a_damaged_field_is_named_with_its_file(tmp_path: Path) -> None:
         read_document(path)
 
 
+def test_text_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    write_document(made.document(), path)
+    path.write_bytes(path.read_bytes().replace(b"resnet", b"res\xffet", 1))
+    with pytest.raises(InputError, match=r"run\.json' is damaged"):
+        read_document(path)
+
+
 @pytest.mark.parametrize(("place", "message"), [("none.json", "not there"), ("", "a folder"), ("pipe", "a pipe")])
 def test_a_path_that_cannot_be_read_is_refused(tmp_path: Path, place: str, message: str) -> None:
     os.mkfifo(tmp_path / "pipe")

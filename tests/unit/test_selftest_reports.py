@@ -88,6 +88,12 @@ def test_one_that_is_not_finished_says_how_to_go_on() -> None:
     assert "NOT FINISHED: 100 of 470 steps are done. FAIL: 1 of" in text
 
 
+def test_without_aa_and_power_nothing_passes() -> None:
+    text = words(rendered(made.document(made.selftest(comparisons=[]))))
+    assert "PASS" not in text
+    assert "NOT JUDGED: A/A and power left out;" in text
+
+
 def test_a_quick_one_says_what_it_is_worth() -> None:
     text = words(rendered(made.document(made.selftest(quick=True))))
     assert "This was a quick self-test: few trials say little. Leave --quick out" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +46,11 @@ def test_exchanging_the_two_turns_the_verdict_around(rounds: list[tuple[float, f
     assert found.interval is not None
     assert turned.interval == pytest.approx((1 / found.interval[1], 1 / found.interval[0]))
     assert turned.ratio == pytest.approx(1 / found.ratio)
+
+
+def test_arrays_are_as_good_as_lists() -> None:
+    one, other = [2e6, 2.1e6] * 5, [1e6] * 10
+    assert compare_rounds(np.array(one), np.array(other)) == compare_rounds(one, other)
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(2.1, "faster"), (0.5, "slower"), (1.0, "same"), (1.009, "same")])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +67,11 @@ def test_a_higher_confidence_takes_a_wider_interval() -> None:
     assert narrow is not None
     assert wide is not None
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_arrays_are_as_good_as_lists() -> None:
+    mine, other = [102.0, 101.0] * 5, [100.0] * 10
+    assert difference_of_rounds(np.array(mine), np.array(other)) == difference_of_rounds(mine, other)
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,12 @@ def test_autocorrelation_is_that_of_neighbours(samples: Nanoseconds) -> None:
     assert -1 <= found <= 1
 
 
+@pytest.mark.parametrize(("percent", "confidence"), [(0, 0.95), (100, 0.95), (50, 0), (50, 1), (float("nan"), 0.95)])
+def test_the_ends_of_the_percentiles_take_no_number_of_samples(percent: float, confidence: float) -> None:
+    with pytest.raises(ValueError, match="between"):
+        samples_needed(percent, confidence)
+
+
 @pytest.mark.parametrize(
     "samples", [np.array([], np.int64), np.zeros((2, 2), np.int64), np.array([1.0, 2.0]), np.array(3)]
 )

@@ -161,6 +161,10 @@ def test_medians_too_far_apart_for_numbers_have_no_interval() -> None:
     assert interval is None
 
 
+def test_arrays_are_as_good_as_lists() -> None:
+    assert location_of(np.array([1.0, 2.0, 3.0])) == location_of([1.0, 2.0, 3.0])
+
+
 @pytest.mark.parametrize("medians", [[], [1.0, 0.0], [1.0, -2.0], [math.nan], [math.inf, 1.0]])
 def test_what_are_no_medians_is_refused(medians: list[float]) -> None:
     with pytest.raises(ValueError, match=r"above 0|none"):

@@ -113,6 +113,14 @@ def test_the_time_between_samples_stretches_the_period() -> None:
     assert found.period_ns == pytest.approx(4.4 * MS, rel=0.005)
 
 
+@pytest.mark.parametrize("call_ms", [2, 5])
+def test_calls_that_take_twice_as_long_from_some_time_on_have_no_period(call_ms: int) -> None:
+    for seed in range(20):
+        slower = np.where(np.arange(2000) < 1600, 1, 2)
+        samples = (call_ms * MS * slower * (1 + 0.01 * normal(seed, 2000))).astype(np.int64)
+        assert periodic(samples) is None
+
+
 def test_outliers_at_random_times_have_no_period() -> None:
     assert periodic(to_ns(normal(10, 20_000) + 50 * (uniform(10, 20_000) < 0.01)), tolerance=0) is None
 

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,6 +176,11 @@ def test_a_spread_of_the_last_digits_only_still_has_degrees_of_freedom() -> None
     low, high = ratio_of_processes(nearly, [1.0] * 5)(0.95) or (0.0, 0.0)
     assert low == pytest.approx(1, abs=1e-12)
     assert high == pytest.approx(1, abs=1e-12)
+
+
+def test_arrays_are_as_good_as_lists() -> None:
+    one, other = [1.0, 1.1, 1.2, 1.1, 1.0], [2.0] * 5
+    assert ratio_of_processes(np.array(one), np.array(other))(0.95) == ratio_of_processes(one, other)(0.95)
 
 
 @pytest.mark.parametrize("bad", [[], [0.0] * 5, [-1.0] * 5, [math.nan] * 5, [math.inf] * 5])

@@ -66,6 +66,7 @@ def test_another_machines_floor_is_none_of_this_one() -> None:
         ('{"version": 2, "machines": {}}', "it is of version 2, and this release reads version 1"),
         ('{"version": 1}', "it is damaged"),
         ('{"version": 1, "machines": {"%s": {"relative_sd": -1, "processes": 9, "measured_utc": ""}}}', "no such"),
+        ('{"version": 1, "machines": {"%s": {"relative_sd": 1e300, "processes": 9, "measured_utc": ""}}}', "no such"),
         ('{"version": 1, "machines": {"%s": {"relative_sd": 1, "processes": 2, "measured_utc": ""}}}', "no such"),
     ],
 )

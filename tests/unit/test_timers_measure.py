@@ -6,6 +6,7 @@ from __future__ import annotations
 import doctest
 import gc
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -87,6 +88,14 @@ def test_a_short_call_is_timed_in_a_batch_too_and_a_long_one_is_not() -> None:
 
 def test_the_minimum_of_calls_holds() -> None:
     assert timers.measure(lambda: None, iterations=5000, duration=0, max_duration=10, warmup=0).ns.size >= 5000
+
+
+def test_without_an_interval_the_least_that_has_one_is_what_it_would_have_taken() -> None:
+    found = timers.measure(lambda: time.sleep(0.01), duration=0.1, max_duration=0.1, warmup=0, ci_of=99.9)
+    assert found.relative_half_width is None
+    assert found.needed is not None
+    assert found.needed.samples >= 3687
+    assert found.needed.duration_ns / found.duration_ns == pytest.approx(found.needed.samples / len(found.ns), rel=0.01)
 
 
 def test_throughput_is_a_mode() -> None:
