@@ -72,10 +72,10 @@ def row_name(comparison: StoredComparison, row: StoredRow) -> str:
 
 
 def backends(row: StoredRow) -> str:
-    """The backend; of unlike ones both, with what else differs between them."""
+    """The backend, and the side of a contest; of unlike ones both, with what else differs between them."""
     mine, theirs = (_placed(one) for one in (row.baseline, row.contender))
     if mine == theirs:
-        return row.baseline.backend
+        return " ".join(part for part in (row.baseline.backend, row.baseline.side) if part)
     differ = [[a for a, b in zip(one, other, strict=True) if a and a != b] for one, other in _both(mine, theirs)]
     names = [" ".join(dict.fromkeys([one[0], *more])) for one, more in zip((mine, theirs), differ, strict=True)]
     return f"{names[0]} -> {names[1]}"
@@ -91,7 +91,7 @@ def _both(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[tuple[tuple[s
 
 
 def _placed(member: StoredMember) -> tuple[str, ...]:
-    return member.backend, member.provider or "", member.device.split(":")[0]
+    return member.backend, member.provider or "", member.device.split(":")[0], member.side or ""
 
 
 def _p50(member: StoredMember) -> Cell:

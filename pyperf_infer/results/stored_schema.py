@@ -74,6 +74,7 @@ class StoredMember(Struct, kw_only=True):
     relative_sd: NonNegative | None  # of those medians; None for a single one
     parity: Literal["equal", "different", "not checked", "invalid"] | None = None
     largest_relative_difference: NonNegative | None = None  # of the outputs to the reference's; None if not checked
+    side: str | None = None  # "A", "B": which of a contest (--vs) it was; None without one
     warnings: list[str] = []  # codes of the warnings that its rows carry
 
 

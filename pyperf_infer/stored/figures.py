@@ -47,6 +47,7 @@ def member(pool: Pool, files: list[int]) -> StoredMember:
         relative_sd=relative_sd(medians),
         parity=worst.status if worst else None,
         largest_relative_difference=max(differences, default=None),
+        side=result.side.label if result.side else None,
         warnings=list(dict.fromkeys(one.code for row in pool for one in row.result.warnings)),
     )
 

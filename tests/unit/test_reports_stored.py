@@ -112,6 +112,19 @@ def test_unlike_backends_are_both_named(tmp_path: Path) -> None:
     assert "torch -> onnxruntime CPUExecutionProvider" in text
 
 
+def test_the_sides_of_a_contest_are_told_apart(tmp_path: Path) -> None:
+    def sides(seed: int) -> list[schema.Result]:
+        given = {"A": "", "B": "--threads 2"}
+        return [
+            many(50.0, seed + number, side=schema.Side(label=label, contest=0, given=text))  # type: ignore[arg-type]
+            for number, (label, text) in enumerate(given.items())
+        ]
+
+    text = shown(document(tmp_path, sides(1), sides(3)))
+    assert "torch A" in text
+    assert "torch B" in text
+
+
 def test_a_cpu_against_a_gpu_names_both_devices(tmp_path: Path) -> None:
     assert "torch cpu -> torch cuda" in shown(document(tmp_path, [many(50.0)], [stored.gpu_row()]))
 
