@@ -14,6 +14,7 @@ from gpu.common import Row, first_line, run_row
 from gpu.figures import Figure, at_least, at_most, failed, shown
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+_ALONE = ("-o", "addopts=--import-mode=importlib")  # the project's own would start two at a time, by a plugin
 _MEANT_FAILURES = (0, 1)  # exit codes of pytest: all passed, or some failed
 
 
@@ -40,7 +41,17 @@ def figures_of(report: str) -> list[Figure]:
 def run(row: Row, options: argparse.Namespace) -> None:  # noqa: ARG001  every row is given the options
     with tempfile.TemporaryDirectory(prefix="pyperf-infer-gpu-") as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-P", "-m", "pytest", "tests/gpu", "--require-gpu", "-p", "no:cacheprovider"]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "pytest",
+            "tests/gpu",
+            "--require-gpu",
+            "-p",
+            "no:cacheprovider",
+            *_ALONE,
+        ]
         # Each test is named before it runs, and goes to this row's log at once: that tells which one hangs.
         done = subprocess.run([*command, "-v", f"--junit-xml={report}"], cwd=REPOSITORY, check=False)
         if done.returncode not in _MEANT_FAILURES or not report.exists():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -101,7 +102,8 @@ class ChildProcess:
             return
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(OSError):  # what a process that has gone did not take
+                    pipe.close()
         child.end(self._process, _END_S)
         self._errors.close()
 

@@ -26,6 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("gpu")
+            item.add_marker(pytest.mark.xdist_group("gpu"))  # one at a time: they share it, and its memory
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -103,6 +103,16 @@ def test_a_process_that_dies_is_told_with_its_last_words() -> None:
     process.close()
 
 
+def test_a_process_that_died_between_two_requests_is_told_each_time() -> None:
+    process = opened()
+    psutil.Process(process.pid).kill()
+    process._process.wait()
+    for _ in range(2):
+        with pytest.raises(MeasurementError, match="the process of the test was ended by SIGKILL"):
+            process.block("short", PLAN)
+    process.close()
+
+
 def test_a_process_that_is_closed_answers_no_more() -> None:
     process = opened()
     process.close()
