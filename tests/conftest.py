@@ -3,10 +3,19 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 
 import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def older_objects_are_no_garbage() -> None:
+    """Collecting goes through all that torch and pytest keep, half a second each time; and much of what is tested
+    collects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

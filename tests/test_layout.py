@@ -48,6 +48,8 @@ BESIDE = {
     ("convert", "models"),
     ("backends", "models"),
     ("backends", "convert"),
+    ("roofline", "models"),
+    ("roofline", "convert"),
 }
 
 MOST_LINES = 400

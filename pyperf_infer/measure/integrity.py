@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyperf_infer.measure.entry import Case
     from pyperf_infer.measure.gpu import GpuSide
     from pyperf_infer.measure.plan import RunPlan
-    from pyperf_infer.roofline.work import LeastBytes, LeastFlops
+    from pyperf_infer.roofline.least import LeastBytes, LeastFlops
     from pyperf_infer.timing.samples import Samples
 
 _HALF = {"float16": 2, "bfloat16": 2}  # bytes an element of weights, inputs and outputs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyperf_infer.models.config import ModelConfig, read_config
-from pyperf_infer.models.spec import InputSpec, LoadedModel, ModelInfo
+from pyperf_infer.models.spec import InputSpec, LoadedModel, ModelInfo, ModelStructure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,13 @@ class ConfigSource:
         module = module.to_empty(device="cpu")
         info = torch_model.set_weights(self.name, module, own, seed, weights)
         return torch_model.finished(self.name, self.source, module, specs, info, has_run=weights is None)
+
+    def structure(self, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModelStructure:
+        from pyperf_infer.models import torch_model
+
+        config, module = self._on_meta()
+        specs, _ = torch_model.with_shapes(_inputs(config), shapes)
+        return ModelStructure(self.name, specs, torch_model.count_parameters(module), module.eval(), None)
 
     def info(self) -> ModelInfo:
         from pyperf_infer.models.torch_model import count_parameters

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyperf_infer.errors import InputError
 from pyperf_infer.models.config import nearest
-from pyperf_infer.models.spec import InputSpec, LoadedModel, ModelInfo, WeightsInfo
+from pyperf_infer.models.spec import InputSpec, LoadedModel, ModelInfo, ModelStructure, WeightsInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +40,12 @@ class FactorySource:
         sha256 = hash_weights(module)
         info = WeightsInfo("factory", seed, sha256) if weights is None else WeightsInfo(str(weights), None, sha256)
         return torch_model.finished(self.name, self.source, module, specs, info, has_run=True)
+
+    def structure(self, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModelStructure:
+        from pyperf_infer.models import torch_model
+
+        module, specs = self._build(0, shapes)
+        return ModelStructure(self.name, specs, torch_model.count_parameters(module), module, None)
 
     def info(self) -> ModelInfo:
         from pyperf_infer.models import factory_inputs, torch_model

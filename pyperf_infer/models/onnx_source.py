@@ -11,7 +11,7 @@ from pyperf_infer.errors import InputError
 from pyperf_infer.models.onnx_external import external_files
 from pyperf_infer.models.onnx_file import UNKNOWN_RANK, count_parameters, input_specs, read_onnx
 from pyperf_infer.models.shapes import named_shapes
-from pyperf_infer.models.spec import InputSpec, LoadedModel, ModelInfo, WeightsInfo
+from pyperf_infer.models.spec import InputSpec, LoadedModel, ModelInfo, ModelStructure, WeightsInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,11 @@ class OnnxSource:
         specs = _with_ranks(self.name, input_specs(self.path, model), shapes)
         info = WeightsInfo("embedded", None, _hash(self.path, files))
         return LoadedModel(self.name, self.source, specs, info, count_parameters(model), None, self.path)
+
+    def structure(self, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModelStructure:
+        model = read_onnx(self.path)
+        specs = _with_ranks(self.name, input_specs(self.path, model), shapes)
+        return ModelStructure(self.name, specs, count_parameters(model), None, self.path)
 
     def info(self) -> ModelInfo:
         model = read_onnx(self.path)

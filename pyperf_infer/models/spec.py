@@ -56,6 +56,18 @@ class LoadedModel:
 
 
 @dataclass(frozen=True)
+class ModelStructure:
+    """A model as far as its graph goes: a module in eval mode whose weights may be on the meta device, or the path of
+    an .onnx file."""
+
+    name: str
+    inputs: tuple[InputSpec, ...]
+    parameters: int
+    module: torch.nn.Module | None
+    onnx_path: Path | None
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """What `models info` prints."""
 
@@ -88,6 +100,10 @@ class ModelSource(Protocol):
         self, *, seed: int, weights: Path | None = None, shapes: Mapping[str, tuple[int, ...]] | None = None
     ) -> LoadedModel:
         """Build it. `shapes` maps input names to whole shapes ("" for the only input), as `--shape` gives them."""
+        ...
+
+    def structure(self, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModelStructure:
+        """Its graph: weights are neither drawn nor read where that can be helped. `shapes` as for `load`."""
         ...
 
     def info(self) -> ModelInfo:

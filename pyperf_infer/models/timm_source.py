@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyperf_infer.errors import BackendError, InputError
 from pyperf_infer.models.config import nearest
-from pyperf_infer.models.spec import InputSpec, LoadedModel, ModelInfo
+from pyperf_infer.models.spec import InputSpec, LoadedModel, ModelInfo, ModelStructure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,21 +45,32 @@ class TimmSource:
             torch_model.check_forward(self.name, module, torch_model.example_inputs(specs, seed))
         return torch_model.finished(self.name, self.source, module, specs, info, has_run=changed or weights is None)
 
-    def info(self) -> ModelInfo:
-        import torch
+    def structure(self, *, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModelStructure:
+        from pyperf_infer.models import torch_model
 
+        module = self._without_weights()
+        specs, _ = torch_model.with_shapes(_inputs(module), shapes)
+        return ModelStructure(self.name, specs, torch_model.count_parameters(module), module, None)
+
+    def info(self) -> ModelInfo:
         from pyperf_infer.models.torch_model import count_parameters
 
-        try:
-            with torch.device("meta"):
-                module = self._create()
-        except InputError as error:
-            if isinstance(error, UnknownTimmModelError):
-                raise
-            module = self._create()  # some constructors compute with values, which the meta device does not have
+        module = self._without_weights()
         architecture = _config(module).get("architecture") or self.name.removeprefix(PREFIX)
         description = f"{type(module).__name__} of timm, architecture {architecture}"
         return ModelInfo(self.name, self.source, count_parameters(module), _inputs(module), description)
+
+    def _without_weights(self) -> nn.Module:
+        """On the meta device where that works."""
+        import torch
+
+        try:
+            with torch.device("meta"):
+                return self._create()
+        except UnknownTimmModelError:
+            raise
+        except InputError:
+            return self._create()  # some constructors compute with values, which the meta device does not have
 
     def _create(self) -> nn.Module:
         timm = import_timm()

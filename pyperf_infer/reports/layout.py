@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from pyperf_infer.reports.bands import width_of
+from pyperf_infer.reports.bands import split, width_of
 from pyperf_infer.reports.cells import Cell, Column
 from pyperf_infer.reports.escape import encodable, printable
 
@@ -38,6 +38,22 @@ def table_of(columns: Sequence[Column], rows: Iterable[int], lines: Lines, conso
     for row in rows:
         table.add_row(*(_text(one.cells[row], lines, console) for one in columns))
     return table
+
+
+def print_in_bands(columns: Sequence[Column], keys: Collection[str], console: Console) -> None:
+    """One table where it fits; else several below each other, the columns with the titles `keys` in each of them."""
+    rows = range(len(columns[0].cells)) if columns else range(0)
+    for lines in (in_one_line, in_two_lines):
+        if width_of([column_width(one, lines, console) for one in columns]) <= console.width:
+            console.line()
+            print_lines(table_of(columns, rows, lines, console), console)
+            return
+    first = [one for one in columns if one.title in keys]
+    rest = [one for one in columns if one.title not in keys]
+    widths = [[column_width(one, in_two_lines, console) for one in part] for part in (first, rest)]
+    for band in split(widths[0], widths[1], console.width):
+        console.line()
+        print_lines(table_of([*first, *(rest[one] for one in band)], rows, in_two_lines, console), console)
 
 
 def in_one_line(cell: Cell) -> list[str]:

@@ -14,7 +14,7 @@ from pyperf_infer.results.schema import Integrity
 from pyperf_infer.units import format_bytes, format_count, format_duration_ms, format_rate
 
 if TYPE_CHECKING:
-    from pyperf_infer.roofline.work import LeastBytes, LeastFlops
+    from pyperf_infer.roofline.least import LeastBytes, LeastFlops
 
 
 def check(

@@ -12,12 +12,12 @@ part of the kernel meets nothing but padding, a runtime might leave that part al
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyperf_infer.roofline.work import LeastBytes
+from pyperf_infer.roofline.least import LeastBytes
+from pyperf_infer.roofline.onnx_elements import element_bits
 
 if TYPE_CHECKING:
     import onnx
@@ -73,7 +73,6 @@ _HANDS_ON = frozenset(
 )
 # Known when the model is loaded, if shapes are.
 _SHAPES = frozenset({"Shape", "Size"})
-_BITS = {"FLOAT": 32, "DOUBLE": 64, "BOOL": 8}  # of the types that do not say it in their name
 _WIDEST_BITS = 128
 
 
@@ -163,21 +162,10 @@ def _source(name: str, producers: Mapping[str, onnx.NodeProto]) -> tuple[str, in
             bits = 0  # to how few depends on a type that may not be written down
         for attribute in node.attribute if node.op_type == "Cast" else ():
             if attribute.name == "to":
-                bits = min(bits, _bits(attribute.i))
+                bits = min(bits, element_bits(attribute.i))
         name = node.input[0]
     return name, bits
 
 
 def _size_bytes(tensor: onnx.TensorProto, most_bits: int) -> int:
-    return int(math.prod(tensor.dims) * min(_bits(tensor.data_type), most_bits) // 8)
-
-
-def _bits(data_type: int) -> int:
-    """Of one element; 0 of strings and of types that are not known."""
-    import onnx
-
-    if data_type not in onnx.TensorProto.DataType.values():
-        return 0
-    name = onnx.TensorProto.DataType.Name(data_type)
-    digits = re.search(r"\d+", name)
-    return int(digits[0]) if digits else _BITS.get(name, 0)
+    return int(math.prod(tensor.dims) * min(element_bits(tensor.data_type), most_bits) // 8)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyperf_infer.roofline.convolution import WINOGRAD_SAVING, Convolution, FastAlgorithm
+from pyperf_infer.roofline.least import LeastBytes, LeastFlops, LeastWork
 from pyperf_infer.roofline.shadow import shadow
 from pyperf_infer.roofline.tensors import (
     covered_bytes,
@@ -30,7 +31,6 @@ from pyperf_infer.roofline.tensors import (
     tensors_in,
     weak_reference,
 )
-from pyperf_infer.roofline.work import LeastBytes, LeastFlops, LeastWork
 
 # Operators, and those of their arguments that they read whole. In inference mode a dispatch mode sees them as they are
 # written (linear, lstm), so the names do not depend on the device.

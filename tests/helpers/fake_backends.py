@@ -23,8 +23,9 @@ Action = Callable[[int], object]  # called with the batch size
 MakeTarget = Callable[[Callable[[], object]], _core.Target]
 
 
-def _nothing(_: int) -> None:
-    pass
+def _little(_: int) -> None:
+    """Some microseconds: of calls that take none there are hundreds of thousands, and looking at them takes long."""
+    _core.spin(20_000)
 
 
 class Prepared:
@@ -69,8 +70,8 @@ class FakeBackend:
         self,
         name: str,
         *,
-        on_prepare: Action = _nothing,
-        on_call: Action = _nothing,
+        on_prepare: Action = lambda _: None,
+        on_call: Action = _little,
         factor: float = 2.0,
         make_target: MakeTarget = _core.CallableTarget,
     ) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pyperf_infer.roofline.least_work import least_work
 
 if TYPE_CHECKING:
-    from pyperf_infer.roofline.work import LeastWork
+    from pyperf_infer.roofline.least import LeastWork
 
 
 class Calls(nn.Module):

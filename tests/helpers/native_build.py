@@ -25,7 +25,8 @@ def build_core_tests(folder: Path, sanitize: str = "") -> None:
     """Configures and builds tests/native in `folder`; its output is in the error when that fails."""
     configure = [
         tool("cmake"), "-S", str(REPOSITORY), "-B", str(folder), "-G", "Ninja",
-        f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}", "-DCMAKE_BUILD_TYPE=Release", f"-DPython_EXECUTABLE={sys.executable}",
+        f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}", "-DCMAKE_BUILD_TYPE=Debug",
+        "-DCMAKE_CXX_FLAGS_DEBUG=-O1", f"-DPython_EXECUTABLE={sys.executable}",
         "-DPYPERF_INFER_BUILD_TESTS=ON", f"-DPYPERF_INFER_SANITIZE={sanitize}",
     ]  # fmt: skip
     for command in (configure, [tool("cmake"), "--build", str(folder), "--target", "core_tests"]):

@@ -18,6 +18,7 @@ from pyperf_infer import timers
 from pyperf_infer.aoti_model import AotiModel, several_streams
 from pyperf_infer.errors import InputError, PyperfInferError, UsageError
 
+pytestmark = pytest.mark.xdist_group("compiled packages")  # which a process makes once
 QUICK: dict[str, Any] = {"duration": 0.01, "max_duration": 0.1, "warmup": 0.05}
 
 

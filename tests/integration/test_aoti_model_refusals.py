@@ -21,6 +21,7 @@ from pyperf_infer import aoti_model, timers
 from pyperf_infer.aoti_model import AotiModel
 from pyperf_infer.errors import BackendError, InputError, MeasurementError, UsageError
 
+pytestmark = pytest.mark.xdist_group("compiled packages")  # which a process makes once
 QUICK: dict[str, Any] = {"duration": 0.01, "max_duration": 0.1, "warmup": 0.05}
 
 

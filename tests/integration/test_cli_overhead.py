@@ -84,7 +84,8 @@ def test_pythons_onnxruntime_in_a_process_of_its_own_finds_the_same(folder: Path
 
 def test_a_module_has_every_path_with_outputs_that_agree(folder: Path) -> None:
     """Two inputs, and a dict with a tuple in it as the output."""
-    done = run_command("overhead", "tiny:make", "-b", "2", *QUICK, "--results-format", "json", cwd=folder)
+    more = ("--max-duration", "3", "--results-format", "json")  # rounds enough on a busy machine
+    done = run_command("overhead", "tiny:make", "-b", "2", *QUICK, *more, cwd=folder)
     (overhead,) = done.document.overheads
     assert [one.path for one in overhead.paths] == TORCH_PATHS + ONNX_PATHS
     assert {one.path: one.failed for one in overhead.paths if one.failed} == {}

@@ -16,9 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_cases import value
 from torch import nn
 
+from pyperf_infer.roofline.least import LeastBytes
 from pyperf_infer.roofline.least_bytes_onnx import least_bytes_onnx
 from pyperf_infer.roofline.least_work import least_work
-from pyperf_infer.roofline.work import LeastBytes
 
 X = value("x", (4, 8))
 W = numpy_helper.from_array(np.zeros((8, 8), np.float32), "w")  # 256 bytes

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 if TYPE_CHECKING:
-    from pyperf_infer.roofline.work import LeastWork
+    from pyperf_infer.roofline.least import LeastWork
 
 
 # One of each kind: grouped and strided convolutions, attention, windows of it, squeeze and excitation, mixers.

@@ -17,7 +17,7 @@ from pyperf_infer.backends import busy as profiler
 from pyperf_infer.backends.busy import Busy
 from pyperf_infer.measure import alone, integrity
 from pyperf_infer.measure import run as module
-from pyperf_infer.roofline.work import LeastBytes
+from pyperf_infer.roofline.least import LeastBytes
 
 BOTH = ("torch-cudagraph", "onnxruntime-cudagraph")
 

@@ -37,7 +37,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeGpu]:
 def _everything(gpu: FakeGpu) -> None:
     session = gpu.session(include_transfers=True)
     session.bind({"x": X})
-    timers.measure(session.target, duration=0.0005, max_duration=0.001)
+    timers.measure(session.target, duration=0.0005, max_duration=0.001, warmup=0.001)
     session.bind({"x": np.ones((3, 4), np.float32)})
     session.poison_outputs()
     session.run()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyperf_infer.results.schema import Integrity
 from pyperf_infer.roofline.integrity import bytes_across_bus, check
-from pyperf_infer.roofline.work import LeastBytes, LeastFlops
+from pyperf_infer.roofline.least import LeastBytes, LeastFlops
 
 BYTES = LeastBytes(weights=900_000_000, inputs=60_000_000, outputs=40_000_000)
 FLOPS = LeastFlops(total=400, floor=2_000_000_000, precisions=frozenset({"float16"}), notes=("Winograd counts less",))

@@ -17,7 +17,7 @@ from pyperf_infer import _core, timers
 from pyperf_infer.errors import UsageError
 
 US = 1_000
-QUICK: dict[str, Any] = {"duration": 0, "max_duration": 30.0, "iterations": 40, "ci": 10.0, "warmup": 0.02}
+QUICK: dict[str, Any] = {"duration": 0, "max_duration": 1.0, "iterations": 40, "ci": 10.0, "warmup": 0.02}
 
 
 @pytest.fixture

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which operations a runtime executes in one go, and the bytes that then have to move.
+
+Nothing is executed to find out; the rule is what ONNX Runtime and Inductor have in common: an elementwise operation,
+or a batch normalisation in inference, joins the kernel that made one of its operands, where nobody else needs that
+operand and its result is no larger. Views move nothing. Every kernel reads what it needs of each tensor once, and
+writes what others need of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pyperf_infer.roofline.work.counts import Graph, Kernel, Operation, Value
+
+_JOINS = ("elementwise",)
+_TAKES = ("matrix", "elementwise", "normalisation", "copy")
+
+
+@dataclass
+class _Group:
+    operations: list[Operation] = field(default_factory=list)
+    made: dict[str, Value] = field(default_factory=dict)
+    reads: dict[str, int] = field(default_factory=dict)  # root -> bytes
+
+
+def kernels(graph: Graph) -> tuple[Kernel, ...]:
+    """In the order of their first operations. Views stand in kernels of their own, of no bytes."""
+    roots = _roots(graph.operations)
+    users = _users(graph, roots)
+    sizes = _sizes(graph)
+    groups: list[_Group] = []
+    maker: dict[str, _Group] = {}
+    for operation in graph.operations:
+        group = _joined(operation, roots, users, maker)
+        if group is None:
+            group = _Group()
+            groups.append(group)
+        group.operations.append(operation)
+        if operation.work.kind == "view":
+            continue
+        for place, value in enumerate(operation.inputs):
+            root = roots.get(value.name, value.name)
+            if maker.get(root) is group:
+                continue
+            part = (operation.work.read_bytes or {}).get(place, value.size_bytes)
+            # A view may repeat its tensor (expand), and then no more of it is read than there is.
+            read = min(part, sizes.get(root, part))
+            group.reads[root] = max(read, group.reads.get(root, 0))
+        for value in operation.outputs:
+            group.made[value.name] = value
+            maker[value.name] = group
+    return tuple(_kernel(group, users) for group in groups)
+
+
+def bytes_of_model(graph: Graph) -> int:
+    """Weights that are used, each once, inputs that are used, and outputs."""
+    roots = _roots(graph.operations)
+    used = {roots.get(value.name, value.name) for one in graph.operations for value in one.inputs}
+    used |= {roots.get(value.name, value.name) for value in graph.outputs}
+    given = [value for value in (*graph.weights, *graph.inputs) if value.name in used]
+    return sum(value.size_bytes for value in given) + sum(value.size_bytes for value in graph.outputs)
+
+
+def _roots(operations: Sequence[Operation]) -> dict[str, str]:
+    """For each view the tensor that it is a view of."""
+    roots: dict[str, str] = {}
+    for one in operations:
+        if one.work.kind == "view" and one.inputs:
+            root = roots.get(one.inputs[0].name, one.inputs[0].name)
+            roots.update((value.name, root) for value in one.outputs)
+    return roots
+
+
+def _users(graph: Graph, roots: Mapping[str, str]) -> dict[str, set[int]]:
+    """For each tensor the identities of the operations that read it, and -1 where it leaves the graph."""
+    users: dict[str, set[int]] = {}
+    for one in graph.operations:
+        if one.work.kind != "view":
+            for value in one.inputs:
+                users.setdefault(roots.get(value.name, value.name), set()).add(id(one))
+    for value in graph.outputs:
+        users.setdefault(roots.get(value.name, value.name), set()).add(-1)
+    return users
+
+
+def _sizes(graph: Graph) -> dict[str, int]:
+    values = [value for one in graph.operations for value in one.outputs]
+    return {value.name: value.size_bytes for value in (*graph.weights, *graph.inputs, *values)}
+
+
+def _joined(
+    operation: Operation, roots: Mapping[str, str], users: Mapping[str, set[int]], maker: Mapping[str, _Group]
+) -> _Group | None:
+    """The kernel that it becomes a part of: the latest of those that may take it."""
+    work = operation.work
+    if work.kind not in _JOINS and not _is_folded(operation):
+        return None
+    size = sum(value.count for value in operation.outputs)
+    found = None
+    for value in operation.inputs:
+        root = roots.get(value.name, value.name)
+        group = maker.get(root)
+        if group is None or users.get(root) != {id(operation)} or size > value.count:
+            continue
+        if all(one.work.kind in _TAKES for one in group.operations):
+            found = group
+    return found
+
+
+def _is_folded(operation: Operation) -> bool:
+    """Batch normalisation over statistics that are known is a scale and a shift."""
+    return operation.work.kind == "normalisation" and operation.work.other_flops == 2 * operation.inputs[0].count
+
+
+def _kernel(group: _Group, users: Mapping[str, set[int]]) -> Kernel:
+    own = {id(one) for one in group.operations}
+    written = sum(
+        value.size_bytes for name, value in group.made.items() if users.get(name, set()) - own or name not in users
+    )
+    return Kernel(tuple(group.operations), sum(group.reads.values()), written)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs in one go, and the bytes that then move."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyperf_infer.roofline.work import formulas
+from pyperf_infer.roofline.work.counts import COPY, VIEW, Graph, Kernel, ModelWork, Operation, Value, Work
+from pyperf_infer.roofline.work.kernels import bytes_of_model, kernels
+
+X, W, Y, Z = (Value(name, (4, 8), 4.0) for name in "xwyz")
+PRODUCT = Work("matrix", 100)
+ACTIVATION = formulas.elementwise((4, 8))
+
+
+def op(name: str, work: Work, inputs: list[Value], outputs: list[Value]) -> Operation:
+    return Operation(name, name, tuple(inputs), tuple(outputs), work)
+
+
+def graph(*operations: Operation, outputs: list[Value], weights: tuple[Value, ...] = (W,)) -> Graph:
+    return Graph(operations, weights, (X,), tuple(outputs))
+
+
+def moved(kernel: Kernel) -> tuple[list[str], int, int]:
+    return [one.op for one in kernel.operations], kernel.read_bytes, kernel.written_bytes
+
+
+def test_an_activation_joins_the_product_before_it() -> None:
+    found = kernels(graph(op("mm", PRODUCT, [X, W], [Y]), op("relu", ACTIVATION, [Y], [Z]), outputs=[Z]))
+    assert [moved(one) for one in found] == [(["mm", "relu"], 256, 128)]
+
+
+def test_not_where_somebody_else_needs_what_the_product_made() -> None:
+    both = graph(op("mm", PRODUCT, [X, W], [Y]), op("relu", ACTIVATION, [Y], [Z]), outputs=[Y, Z])
+    assert [moved(one) for one in kernels(both)] == [(["mm"], 256, 128), (["relu"], 128, 128)]
+
+
+def test_not_where_it_makes_more_than_it_takes() -> None:
+    wide = Value("z", (2, 4, 8), 4.0)
+    spread = graph(op("mm", PRODUCT, [X, W], [Y]), op("add", ACTIVATION, [Y, W], [wide]), outputs=[wide])
+    assert [one for one, *_ in map(moved, kernels(spread))] == [["mm"], ["add"]]
+
+
+def test_a_sum_joins_the_later_of_two_products() -> None:
+    sum_of_two = graph(
+        op("first", PRODUCT, [X, W], [Y]),
+        op("second", PRODUCT, [X, W], [Z]),
+        op("add", ACTIVATION, [Y, Z], [Value("s", (4, 8), 4.0)]),
+        outputs=[Value("s", (4, 8), 4.0)],
+    )
+    assert [moved(one) for one in kernels(sum_of_two)] == [(["first"], 256, 128), (["second", "add"], 384, 128)]
+
+
+def test_batch_normalisation_over_known_statistics_joins_and_over_its_own_does_not() -> None:
+    for price, together in ((formulas.KNOWN_STATISTICS, True), (formulas.OWN_STATISTICS, False)):
+        work = formulas.normalisation((4, 8), affine=True, price=price)
+        found = kernels(graph(op("mm", PRODUCT, [X, W], [Y]), op("norm", work, [Y], [Z]), outputs=[Z]))
+        assert (len(found) == 1) is together
+
+
+def test_views_move_nothing_and_hand_on_what_they_are_views_of() -> None:
+    view = Value("v", (8, 4), 4.0)
+    seen = graph(
+        op("mm", PRODUCT, [X, W], [Y]), op("view", VIEW, [Y], [view]), op("relu", ACTIVATION, [view], [Z]), outputs=[Z]
+    )
+    assert sorted(moved(one) for one in kernels(seen)) == [(["mm", "relu"], 256, 128), (["view"], 0, 0)]
+
+
+def test_a_view_that_repeats_its_tensor_reads_no_more_of_it_than_there_is() -> None:
+    repeated = Value("v", (64, 4, 8), 4.0)
+    (_, kernel) = kernels(graph(op("expand", VIEW, [X], [repeated]), op("sum", COPY, [repeated], [Y]), outputs=[Y]))
+    assert kernel.read_bytes == X.size_bytes
+
+
+def test_a_tensor_that_is_read_twice_counts_once() -> None:
+    (kernel,) = kernels(graph(op("mm", PRODUCT, [X, X], [Y]), outputs=[Y]))
+    assert kernel.read_bytes == X.size_bytes
+
+
+def test_of_a_table_only_the_rows_that_are_taken_count() -> None:
+    table = Value("w", (1000, 8), 4.0)
+    taken = graph(op("embedding", formulas.gather(128), [table, X], [Y]), outputs=[Y], weights=(table,))
+    (kernel,) = kernels(taken)
+    assert (kernel.read_bytes, kernel.written_bytes) == (128 + 128, 128)
+
+
+def test_the_model_reads_each_weight_and_input_once_and_writes_its_outputs() -> None:
+    unused = Value("unused", (100,), 4.0)
+    whole = graph(
+        op("first", PRODUCT, [X, W], [Y]), op("second", PRODUCT, [Y, W], [Z]), outputs=[Z], weights=(W, unused)
+    )
+    assert bytes_of_model(whole) == 3 * 128
+
+
+def test_types_below_a_byte_are_rounded_up_as_a_whole() -> None:
+    assert Value("int4", (3,), 0.5).size_bytes == 2
+
+
+def test_totals_are_sums_and_unknown_operators_are_named() -> None:
+    operations = (
+        op("mm", Work("matrix", 100, other_flops=5, activations=7), [X, W], [Y]),
+        op("norm", Work("normalisation", other_flops=50, fvcore_other_flops=20), [Y], [Z]),
+        op("strange", Work("unknown"), [Z], [Y]),
+    )
+    work = ModelWork("m", {}, 3, 1, kernels(graph(*operations, outputs=[Y])))
+    assert (work.macs, work.flops_model, work.flops_all, work.fvcore_flops) == (100, 200, 255, 120)
+    assert work.activations == 7
+    assert work.unknown_ops == {"strange": 1}
+    assert work.bytes_min_layer == pytest.approx(128 * 2 + 128 + 128 * 2 + 128 * 2)
