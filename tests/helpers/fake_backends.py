@@ -23,7 +23,7 @@ Action = Callable[[int], object]  # called with the batch size
 MakeTarget = Callable[[Callable[[], object]], _core.Target]
 
 
-def _little(_: int) -> None:
+def a_little(_: int) -> None:
     """Some microseconds: of calls that take none there are hundreds of thousands, and looking at them takes long."""
     _core.spin(20_000)
 
@@ -71,7 +71,7 @@ class FakeBackend:
         name: str,
         *,
         on_prepare: Action = lambda _: None,
-        on_call: Action = _little,
+        on_call: Action = a_little,
         factor: float = 2.0,
         make_target: MakeTarget = _core.CallableTarget,
     ) -> None:

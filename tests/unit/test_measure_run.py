@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_backends import Action, FakeBackend, executed
+from fake_backends import Action, FakeBackend, a_little, executed
 
 from pyperf_infer.backends.base import BackendOptions
 from pyperf_infer.errors import BackendError, InputError, OutOfMemoryError
@@ -132,7 +132,7 @@ def test_a_call_that_fails_half_way_keeps_the_samples_before_it(monkeypatch: pyt
         if calls == 500:
             raise RuntimeError("tired")
 
-    plan: dict[str, Any] = {"iterations": 2_000, "max_duration_s": 2.0, "warmup_ms": 0.0}
+    plan: dict[str, Any] = {"iterations": 2_000, "max_duration_s": 2.0, "warmup_ms": 0.0, "ci": 1.0}
     job = executed(monkeypatch, FakeBackend("torch", on_call=fail_late), **plan)
     (row,) = job.results
     assert row.error is not None
@@ -152,8 +152,9 @@ def test_memory_that_runs_out_half_way_keeps_the_row_and_halves_the_batch(monkey
         calls += 1
         if batch == 4 and calls == 500:
             raise MemoryError("CUDA out of memory")
+        a_little(batch)
 
-    plan: dict[str, Any] = {"iterations": 1000, "max_duration_s": 10.0, "warmup_ms": 0.0, "batch_sizes": (4,)}
+    plan: dict[str, Any] = {"iterations": 1000, "max_duration_s": 2.0, "warmup_ms": 0.0, "ci": 1.0, "batch_sizes": (4,)}
     job = executed(monkeypatch, FakeBackend("torch", on_call=run_out), **plan)
     partial, whole = job.results
     assert (partial.subject.batch_size, whole.subject.batch_size) == (4, 2)

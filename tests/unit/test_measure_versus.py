@@ -20,7 +20,7 @@ from pyperf_infer.measure.versus import Versus
 from pyperf_infer.results.schema import Side
 
 # Many samples, so that a call in the middle is one of them.
-_LONG: dict[str, Any] = {"iterations": 2_000, "max_duration_s": 2.0, "warmup_ms": 0.0}
+_LONG: dict[str, Any] = {"iterations": 2_000, "max_duration_s": 2.0, "warmup_ms": 0.0, "ci": 1.0}
 # Done as soon as a factor of twenty is plain, with time to spare on a machine that is busy with something else.
 _COARSE: dict[str, Any] = {"max_duration_s": 3.0, "ci": 0.2, "margin": 0.4}
 
