@@ -25,6 +25,7 @@ _COMMANDS = {
     "profile": ("pyperf_infer.cli.profile", "profile", "Show where an inference goes, layer by layer."),
     "overhead": ("pyperf_infer.cli.overhead", "overhead", "Show how much of a request is Python."),
     "count": ("pyperf_infer.cli.count", "count", "Count the operations and bytes of models."),
+    "hardware": ("pyperf_infer.cli.hardware", "hardware", "Say what a model would take on devices that are not there."),
     "compare": ("pyperf_infer.cli.compare", "compare", "Say whether stored results differ, and by how much."),
     "selftest": ("pyperf_infer.cli.selftest", "selftest", "Measure how often this tool is wrong on this machine."),
     "models": ("pyperf_infer.cli.models", "models", "List the models there are, or describe one."),

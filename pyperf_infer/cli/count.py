@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyperf_infer.cli.gate import reader_may_go
-from pyperf_infer.cli.output import results_options
+from pyperf_infer.cli.output import results_options, save_text
 from pyperf_infer.cli.shared_options import BATCH_SIZES, SHAPE
 from pyperf_infer.errors import PyperfInferError, UsageError
 
@@ -51,9 +51,7 @@ def count(
         check_writable(results_file)
     counted, code = _counted(models, batch_sizes or (None,), shapes, per_op=per_op)
     if results_file is not None:
-        from pyperf_infer.results.files import write_text
-
-        write_text(results_file, _text(results_format or "json", counted))
+        save_text(results_file, _text(results_format or "json", counted))
     with reader_may_go(sys.stdout):
         if results_file is None and results_format is not None:
             sys.stdout.write(_text(results_format, counted))
@@ -63,8 +61,6 @@ def count(
             from pyperf_infer.reports.counts import render_counts
 
             render_counts(counted, Console())
-    if results_file is not None:
-        click.echo(f"Written to {results_file}", err=True)
     return code
 
 
@@ -84,7 +80,7 @@ def _counted(
         try:
             model = resolve(name).structure(shapes=given or None)
             for batch_size in dict.fromkeys(batch_sizes):
-                resolved = resolve_shapes(model.inputs, batch_size, given or None)
+                resolved = resolve_shapes(model.inputs, batch_size, given or None, drawn=False)
                 found.append(counted_model(count_work(model, resolved), model.inputs, per_op=per_op))
         except UsageError:
             raise

@@ -148,6 +148,14 @@ class Output:
             sys.stdout.write(document_text(document, samples))
 
 
+def save_text(path: Path, text: str) -> None:
+    """Writes a report and says so. InputError where `path` cannot be written."""
+    from pyperf_infer.results.files import write_text
+
+    write_text(path, text)
+    click.echo(f"Written to {path}", err=True)
+
+
 def save_rescue(document: Document, samples: Arrays = ()) -> Path:
     """Saves results that have no other place: of an interrupted run without a results file, or of a disk that filled.
 

@@ -68,14 +68,19 @@ def named_shapes(
 
 
 def resolve_shapes(
-    specs: Sequence[InputSpec], batch_size: int | None = None, shapes: Mapping[str, tuple[int, ...]] | None = None
+    specs: Sequence[InputSpec],
+    batch_size: int | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    drawn: bool = True,
 ) -> dict[str, tuple[int, ...]]:
     """The full shape of every input.
 
     `--shape` fixes an input's whole shape. `batch_size` fills the first dimension of every other input that leaves it
     open; None means that the user asked for none: 1 where it is open. Another open dimension takes its size from a
     `--shape` that fills a dimension of the same name. InputError names the input, the dimension and the flag where
-    something contradicts, stays open, or cannot fit in this machine's memory; UsageError for a batch size below 1.
+    something contradicts, stays open, or, where inputs are to be `drawn`, cannot fit in this machine's memory;
+    UsageError for a batch size below 1.
     """
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"--batch-size {batch_size}: a batch has at least one item.")
@@ -88,7 +93,8 @@ def resolve_shapes(
             symbols |= {size: actual for size, actual in named if isinstance(size, str)}
     resolved = {spec.name: given.get(spec.name) or _fill(spec, batch_size, symbols) for spec in specs}
     _check_fixed_batch(specs, batch_size, resolved)
-    _check_memory(specs, resolved)
+    if drawn:
+        _check_memory(specs, resolved)
     return resolved
 
 

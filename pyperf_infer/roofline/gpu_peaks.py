@@ -35,12 +35,16 @@ class GpuPeaks:
     `flops_per_s`: dense peaks by precision ("float32" is the one without tensor cores; products of float16 are summed
     in float32). `fastest_float16_flops_per_s`: where they are summed in float16, which some devices do faster. The
     boost clocks are those at which the datasheet's figures hold: multiprocessors x operations a clock x that clock.
+    Links are in both directions together, as datasheets have them; `nvlink_bytes_per_s` is None where there is none.
     """
 
     name: str
     flops_per_s: Mapping[str, float]
     fastest_float16_flops_per_s: float
     memory_bandwidth_bytes_per_s: float
+    memory_bytes: float
+    nvlink_bytes_per_s: float | None
+    pcie_bytes_per_s: float
     float32_boost_mhz: float
     tensor_boost_mhz: float
     source: str
@@ -54,6 +58,11 @@ def peaks_of(device_name: str) -> GpuPeaks | None:
     """
     exact, normalised = _tables()
     return exact.get(device_name) or normalised.get(_normalised(device_name))
+
+
+def known_gpus() -> list[str]:
+    """Names of all rows."""
+    return sorted({peaks.name for peaks in _tables()[0].values()})
 
 
 def most_flops_per_s(
@@ -104,6 +113,9 @@ def _peaks(row: Mapping[str, str]) -> GpuPeaks:
         flops_per_s={precision: float(row[column]) * 1e12 for precision, column in _COLUMNS.items() if row[column]},
         fastest_float16_flops_per_s=float(row["float16_accumulated_tflops"]) * 1e12,
         memory_bandwidth_bytes_per_s=float(row["memory_gb_per_s"]) * 1e9,
+        memory_bytes=float(row["memory_gb"]) * 1e9,
+        nvlink_bytes_per_s=float(row["nvlink_gb_per_s"]) * 1e9 if row["nvlink_gb_per_s"] else None,
+        pcie_bytes_per_s=float(row["pcie_gb_per_s"]) * 1e9,
         float32_boost_mhz=float(row["float32_boost_mhz"]),
         tensor_boost_mhz=float(row["tensor_boost_mhz"]),
         source=row["source"],

@@ -17,3 +17,11 @@ def element_bits(data_type: int) -> int:
     name = onnx.TensorProto.DataType.Name(data_type)
     digits = re.search(r"\d+", name)
     return int(digits[0]) if digits else _BITS.get(name, 0)
+
+
+def is_floating(data_type: int) -> bool:
+    """Of types that are not known, not."""
+    import onnx
+
+    known = data_type in onnx.TensorProto.DataType.values()
+    return known and onnx.TensorProto.DataType.Name(data_type).startswith(("FLOAT", "DOUBLE", "BFLOAT"))

@@ -7,7 +7,7 @@ import pytest
 
 from pyperf_infer.roofline.work import formulas
 from pyperf_infer.roofline.work.counts import COPY, VIEW, Graph, Kernel, ModelWork, Operation, Value, Work
-from pyperf_infer.roofline.work.kernels import bytes_of_model, kernels
+from pyperf_infer.roofline.work.kernels import activation_bytes_peak, bytes_of_model, kernels
 
 X, W, Y, Z = (Value(name, (4, 8), 4.0) for name in "xwyz")
 PRODUCT = Work("matrix", 100)
@@ -93,6 +93,40 @@ def test_the_model_reads_each_weight_and_input_once_and_writes_its_outputs() -> 
     assert bytes_of_model(whole) == 3 * 128
 
 
+def test_memory_is_freed_after_its_last_use() -> None:
+    chain = graph(
+        op("first", PRODUCT, [X, W], [Y]),
+        op("second", PRODUCT, [Y, W], [Z]),
+        op("third", PRODUCT, [Z, W], [Value("s", (4, 8), 4.0)]),
+        outputs=[Value("s", (4, 8), 4.0)],
+    )
+    assert activation_bytes_peak(chain) == 2 * 128  # what is read and what is written
+    last = Value("s", (4, 8), 4.0)
+    kept = graph(
+        op("first", PRODUCT, [X, W], [Y]),
+        op("second", PRODUCT, [Y, W], [Z]),
+        op("third", PRODUCT, [X, Z], [last]),
+        outputs=[last],
+    )
+    assert activation_bytes_peak(kept) == 3 * 128
+
+
+def test_what_a_kernel_makes_for_itself_takes_no_memory() -> None:
+    fused = graph(op("mm", PRODUCT, [X, W], [Y]), op("relu", ACTIVATION, [Y], [Z]), outputs=[Z])
+    assert activation_bytes_peak(fused) == 2 * 128
+
+
+def test_in_another_precision_floats_shrink_and_integers_stay() -> None:
+    tokens = Value("t", (4,), 8.0, floating=False)
+    table = Value("w", (100, 8), 4.0)
+    taken = Graph(
+        (op("embedding", formulas.gather(128), [table, tokens], [Y]),), (table,), (tokens,), (Y,)
+    ).in_precision(2)
+    (kernel,) = kernels(taken)
+    assert (kernel.read_bytes, kernel.written_bytes) == (64 + 32, 64)
+    assert bytes_of_model(taken) == 1600 + 32 + 64
+
+
 def test_types_below_a_byte_are_rounded_up_as_a_whole() -> None:
     assert Value("int4", (3,), 0.5).size_bytes == 2
 
@@ -103,7 +137,7 @@ def test_totals_are_sums_and_unknown_operators_are_named() -> None:
         op("norm", Work("normalisation", other_flops=50, fvcore_other_flops=20), [Y], [Z]),
         op("strange", Work("unknown"), [Z], [Y]),
     )
-    work = ModelWork("m", {}, 3, 1, kernels(graph(*operations, outputs=[Y])))
+    work = ModelWork("m", {}, 3, 0, 0, 0, 0, 1, kernels(graph(*operations, outputs=[Y])))
     assert (work.macs, work.flops_model, work.flops_all, work.fvcore_flops) == (100, 200, 255, 120)
     assert work.activations == 7
     assert work.unknown_ops == {"strange": 1}

@@ -13,16 +13,15 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_cases import save, value
 
 from pyperf_infer.errors import InputError
-from pyperf_infer.roofline.work.counts import ModelWork
-from pyperf_infer.roofline.work.kernels import bytes_of_model, kernels
-from pyperf_infer.roofline.work.onnx_program import onnx_graph
+from pyperf_infer.models.spec import ModelStructure
+from pyperf_infer.roofline.work.count import count
+from pyperf_infer.roofline.work.counts import ModelWork  # noqa: TC001
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 def counted(path: Path, **shapes: tuple[int, ...]) -> ModelWork:
-    graph = onnx_graph("m.onnx", path, shapes)
-    return ModelWork("m.onnx", shapes, 0, bytes_of_model(graph), kernels(graph))
+    return count(ModelStructure("m.onnx", (), 0, None, path), shapes)
 
 
 def weight(name: str, *shape: int, element: Any = np.float32) -> onnx.TensorProto:

@@ -7,21 +7,36 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pyperf_infer.roofline.work.counts import ModelWork, Shape
-from pyperf_infer.roofline.work.kernels import bytes_of_model, kernels
+from pyperf_infer.roofline.work.kernels import activation_bytes_peak, bytes_of_model, kernels
 
 if TYPE_CHECKING:
     from pyperf_infer.models.spec import ModelStructure
     from pyperf_infer.roofline.work.counts import Graph
 
 
-def count(model: ModelStructure, shapes: Mapping[str, Shape]) -> ModelWork:
+def count(model: ModelStructure, shapes: Mapping[str, Shape], *, float_bytes: int | None = None) -> ModelWork:
     """`shapes`: of every input, as models.shapes.resolve_shapes finds them.
+
+    `float_bytes`: the most that an element of a floating-point tensor takes, where the model is to run in another
+    precision than it is in; None for its own.
 
     Raises:
         InputError: the model has no graph, control flow in it, or shapes that cannot be inferred.
     """
     graph = _graph(model, shapes)
-    return ModelWork(model.name, dict(shapes), model.parameters, bytes_of_model(graph), kernels(graph))
+    if float_bytes is not None:
+        graph = graph.in_precision(float_bytes)
+    return ModelWork(
+        model.name,
+        dict(shapes),
+        model.parameters,
+        weight_bytes=sum(one.size_bytes for one in graph.weights),
+        input_bytes=sum(one.size_bytes for one in graph.inputs),
+        output_bytes=sum(one.size_bytes for one in graph.outputs),
+        activation_bytes_peak=activation_bytes_peak(graph),
+        bytes_min_model=bytes_of_model(graph),
+        kernels=kernels(graph),
+    )
 
 
 def _graph(model: ModelStructure, shapes: Mapping[str, Shape]) -> Graph:

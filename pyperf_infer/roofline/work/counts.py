@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -17,11 +17,12 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the graph. `item_bytes` may be a fraction, of types below a byte."""
+    """A tensor of the graph. `item_bytes` may be a fraction, of types below a byte; `floating`: not of integers."""
 
     name: str
     shape: Shape
     item_bytes: float
+    floating: bool = True
 
     @property
     def count(self) -> int:
@@ -76,6 +77,34 @@ class Graph:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
 
+    def in_precision(self, float_bytes: int) -> Graph:
+        """The same with floating-point tensors of at most so many bytes an element."""
+        known: dict[Value, Value] = {}
+
+        def kept(value: Value) -> Value:
+            if not value.floating or value.item_bytes <= float_bytes:
+                return value
+            return known.setdefault(value, replace(value, item_bytes=float(float_bytes)))
+
+        def all_of(values: tuple[Value, ...]) -> tuple[Value, ...]:
+            return tuple(map(kept, values))
+
+        return Graph(
+            tuple(_smaller(one, all_of(one.inputs), all_of(one.outputs)) for one in self.operations),
+            all_of(self.weights),
+            all_of(self.inputs),
+            all_of(self.outputs),
+        )
+
+
+def _smaller(operation: Operation, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> Operation:
+    read = operation.work.read_bytes
+    if read:
+        pairs = zip(operation.inputs, inputs, strict=True)
+        shares = [new.item_bytes / old.item_bytes if old.item_bytes else 1.0 for old, new in pairs]
+        read = {place: math.ceil(size * shares[place]) for place, size in read.items()}
+    return replace(operation, inputs=inputs, outputs=outputs, work=replace(operation.work, read_bytes=read))
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -93,6 +122,10 @@ class ModelWork:
     model: str
     shapes: Mapping[str, Shape]
     params: int
+    weight_bytes: int
+    input_bytes: int
+    output_bytes: int
+    activation_bytes_peak: int  # the most that has to be in memory at a time beside the weights
     bytes_min_model: int
     kernels: tuple[Kernel, ...]
 

@@ -9,6 +9,7 @@ writes what others need of it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +28,43 @@ class _Group:
 
 def kernels(graph: Graph) -> tuple[Kernel, ...]:
     """In the order of their first operations. Views stand in kernels of their own, of no bytes."""
+    groups, users = _groups(graph)
+    return tuple(_kernel(group, users) for group in groups)
+
+
+def activation_bytes_peak(graph: Graph) -> int:
+    """The most that inputs, outputs and what lies between them take at a time, each freed after its last use.
+
+    Kernels run in the order of their last operations; what they make and use themselves takes no memory.
+    """
+    groups, users = _groups(graph)
+    place = {id(one): number for number, one in enumerate(graph.operations)}
+    groups = sorted((one for one in groups if one.made), key=lambda one: max(place[id(op)] for op in one.operations))
+    turn = {id(op): number for number, one in enumerate(groups) for op in one.operations}
+
+    def last_use(name: str) -> int:
+        found = users.get(name, set())
+        return len(groups) if -1 in found else max((turn[one] for one in found if one in turn), default=-1)
+
+    in_use = 0
+    freed_after: dict[int, int] = defaultdict(int)
+    for value in graph.inputs:
+        in_use += value.size_bytes
+        freed_after[last_use(value.name)] += value.size_bytes
+    peak = in_use
+    for number, group in enumerate(groups):
+        own = {id(one) for one in group.operations}
+        for name, value in group.made.items():
+            if users.get(name, set()) - own:
+                in_use += value.size_bytes
+                freed_after[last_use(name)] += value.size_bytes
+        peak = max(peak, in_use)
+        in_use -= freed_after[number]
+    return peak
+
+
+def _groups(graph: Graph) -> tuple[list[_Group], dict[str, set[int]]]:
+    """And, for each tensor, the operations that read it."""
     roots = _roots(graph.operations)
     users = _users(graph, roots)
     sizes = _sizes(graph)
@@ -51,7 +89,7 @@ def kernels(graph: Graph) -> tuple[Kernel, ...]:
         for value in operation.outputs:
             group.made[value.name] = value
             maker[value.name] = group
-    return tuple(_kernel(group, users) for group in groups)
+    return groups, users
 
 
 def bytes_of_model(graph: Graph) -> int:

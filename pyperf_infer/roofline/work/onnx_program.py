@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from onnx import helper, shape_inference
 
 from pyperf_infer.errors import InputError
 from pyperf_infer.models.onnx_file import read_onnx
-from pyperf_infer.roofline.onnx_elements import element_bits
+from pyperf_infer.roofline.onnx_elements import element_bits, is_floating
 from pyperf_infer.roofline.work.counts import VIEW, Graph, Operation, Shape, Value
 from pyperf_infer.roofline.work.onnx_formulas import CONTROL_FLOW, onnx_work
 
@@ -33,9 +33,7 @@ def onnx_graph(name: str, path: Path, shapes: Mapping[str, Shape]) -> Graph:
     _refuse_control_flow(name, model.graph)
     sparse = {tensor.values.name: tensor for tensor in model.graph.sparse_initializer}
     weights = {tensor.name: _of_tensor(tensor) for tensor in model.graph.initializer}
-    weights |= {
-        key: Value(key, tuple(tensor.dims), _item_bytes(tensor.values.data_type)) for key, tensor in sparse.items()
-    }
+    weights |= {key: _value(key, tensor.dims, tensor.values.data_type) for key, tensor in sparse.items()}
     values = {**_inferred(name, model, shapes), **weights}
     operations = []
     for node in _needed(model.graph):
@@ -132,7 +130,7 @@ def _known(graph: onnx.GraphProto) -> dict[str, Value]:
         kind = one.type.tensor_type
         sizes = [size.dim_value if size.HasField("dim_value") else -1 for size in kind.shape.dim]
         if one.type.HasField("tensor_type") and kind.HasField("shape") and all(size >= 0 for size in sizes):
-            found[one.name] = Value(one.name, tuple(sizes), _item_bytes(kind.elem_type))
+            found[one.name] = _value(one.name, sizes, kind.elem_type)
     return found
 
 
@@ -185,8 +183,8 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def _of_tensor(tensor: onnx.TensorProto, name: str = "") -> Value:
-    return Value(name or tensor.name, tuple(tensor.dims), _item_bytes(tensor.data_type))
+    return _value(name or tensor.name, tensor.dims, tensor.data_type)
 
 
-def _item_bytes(data_type: int) -> float:
-    return element_bits(data_type) / 8
+def _value(name: str, shape: Iterable[int], data_type: int) -> Value:
+    return Value(name, tuple(shape), element_bits(data_type) / 8, is_floating(data_type))

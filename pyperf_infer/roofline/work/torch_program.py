@@ -195,4 +195,5 @@ def _layer(node: Node) -> str:
 
 
 def _value(name: str, tensor: Tensor) -> Value:
-    return Value(name, tuple(int(size) for size in tensor.shape), float(tensor.element_size()))
+    shape = tuple(int(size) for size in tensor.shape)
+    return Value(name, shape, float(tensor.element_size()), tensor.is_floating_point())

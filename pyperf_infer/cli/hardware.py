@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pyperf-infer hardware`: what a model would take on devices that need not be there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pyperf_infer.cli.gate import reader_may_go
+from pyperf_infer.cli.output import results_options, save_text
+from pyperf_infer.cli.shared_options import BATCH_SIZES, SHAPE
+from pyperf_infer.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyperf_infer.results.hardware_schema import ModelledRun
+
+_MOST_GPUS = 4096
+
+
+@click.command()
+@click.argument("model")
+@BATCH_SIZES
+@SHAPE
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    required=True,
+    metavar="NAME|FILE.yaml",
+    help="Repeatable. A GPU by its name, such as H200, or a YAML file of figures.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of products; float16 and bfloat16 halve the bytes of floating-point tensors too.",
+)
+@click.option(
+    "--gpus",
+    multiple=True,
+    type=click.IntRange(1, _MOST_GPUS),
+    help="Repeatable. Split the batch over so many. [default: as many as the YAML file has]",
+)
+@click.option(
+    "--interconnect",
+    type=click.Choice(["PCIE", "NVLINK"], case_sensitive=False),
+    help="Between them. [default: the faster that the device has]",
+)
+@click.option(
+    "--measured",
+    type=click.Path(path_type=Path),
+    help="A results file of `run`: the model's error on the same model, batch, precision and device.",
+)
+@click.option("--per-layer", is_flag=True, help="Every kernel with what bounds it.")
+@results_options
+def hardware(
+    model: str,
+    batch_sizes: tuple[int, ...],
+    shapes: tuple[str, ...],
+    devices: tuple[str, ...],
+    results_file: Path | None,
+    results_format: Any,
+    **asked: Any,
+) -> int:
+    """Say what MODEL would take at the least on a device, without running it, or owning the device.
+
+    Every figure is a model: each kernel takes the longer of its products at the device's dense peak and its bytes at
+    the bandwidth of its memory. A device takes longer than that; docs/hardware.md says what is left out.
+
+    Exit codes: 0 done; 2 usage; 3 a model, a device or a file that cannot be used.
+
+    Example: pyperf-infer hardware resnet50 -b 1 -b 64 --device H200 --device 'RTX 4090' --precision float16
+    """
+    if results_file is not None:
+        from pyperf_infer.results.files import check_writable
+
+        if str(results_file) in (model, *devices, str(asked["measured"])):
+            raise UsageError(f"{results_file} is read by this command; the results would overwrite it")
+        check_writable(results_file)
+    from pyperf_infer.roofline.hardware_job import Asked, model_runs
+
+    runs = model_runs(
+        Asked(
+            model=model,
+            batch_sizes=batch_sizes or (None,),
+            shapes=shapes,
+            devices=devices,
+            precision=asked["precision"],
+            gpus=asked["gpus"],
+            interconnect=asked["interconnect"],
+            measured=asked["measured"],
+            per_layer=asked["per_layer"],
+        )
+    )
+    if results_file is not None:
+        save_text(results_file, _text(results_format or "json", runs))
+    with reader_may_go(sys.stdout):
+        if results_file is None and results_format is not None:
+            sys.stdout.write(_text(results_format, runs))
+        else:
+            from rich.console import Console
+
+            from pyperf_infer.reports.hardware import render_hardware
+
+            render_hardware(runs, Console())
+    return 0
+
+
+def _text(form: str, runs: Sequence[ModelledRun]) -> str:
+    from pyperf_infer.reports.hardware import hardware_csv, hardware_json, hardware_markdown
+
+    return {"json": hardware_json, "csv": hardware_csv, "markdown": hardware_markdown}[form](runs)
