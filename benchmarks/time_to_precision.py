@@ -35,8 +35,9 @@ TIMEIT_REPEATS = 5  # python -m timeit: the best of so many
 def recording(step_ns: float, samples: int) -> NDArray[np.int64]:
     """As many samples as asked for, after a warm-up."""
     target = _core.SpinTarget(steps_for(WORK_S, step_ns))
-    found = timers.measure(target, duration=0.0, iterations=samples, max_duration=1e4, ci=1e6, confidence=CONFIDENCE)
-    return found.ns[:samples]
+    measurement = timers.Measurement(target, duration=0.0, iterations=samples, max_samples=samples, max_duration=1e4)
+    measurement.warm_up()
+    return measurement.run(batched=False).ns
 
 
 def is_precise(samples_ns: NDArray[np.int64]) -> bool:
