@@ -11,6 +11,7 @@ import click
 
 from pyperf_infer.cli.gate import reader_may_go
 from pyperf_infer.cli.output import results_options, save_text
+from pyperf_infer.cli.run_plan import refuse_overwriting
 from pyperf_infer.cli.shared_options import BATCH_SIZES, SHAPE
 from pyperf_infer.errors import PyperfInferError, UsageError
 
@@ -46,8 +47,7 @@ def count(
     if results_file is not None:
         from pyperf_infer.results.files import check_writable
 
-        if any(str(results_file) == name for name in models):
-            raise UsageError(f"{results_file} is a model that is to be counted; the results would overwrite it")
+        refuse_overwriting({"models": models, "weights": None}, results_file)
         check_writable(results_file)
     counted, code = _counted(models, batch_sizes or (None,), shapes, per_op=per_op)
     if results_file is not None:

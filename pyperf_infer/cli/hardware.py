@@ -11,8 +11,8 @@ import click
 
 from pyperf_infer.cli.gate import reader_may_go
 from pyperf_infer.cli.output import results_options, save_text
+from pyperf_infer.cli.run_plan import refuse_overwriting
 from pyperf_infer.cli.shared_options import BATCH_SIZES, SHAPE
-from pyperf_infer.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +36,10 @@ _MOST_GPUS = 4096
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
+    type=click.Choice(["float32", "tf32", "float16", "bfloat16", "float8", "int8"]),
     default="float32",
     show_default=True,
-    help="Of products; float16 and bfloat16 halve the bytes of floating-point tensors too.",
+    help="Of products, and of floating-point tensors: 4, 4, 2, 2, 1 and 1 bytes an element.",
 )
 @click.option(
     "--gpus",
@@ -68,20 +68,20 @@ def hardware(
     results_format: Any,
     **asked: Any,
 ) -> int:
-    """Say what MODEL would take at the least on a device, without running it, or owning the device.
+    """Say what a device's figures allow MODEL to take, without running it, or owning the device.
 
     Every figure is a model: each kernel takes the longer of its products at the device's dense peak and its bytes at
-    the bandwidth of its memory. A device takes longer than that; docs/hardware.md says what is left out.
+    the bandwidth of its memory. Devices mostly take longer than that; docs/hardware.md says what is left out.
 
-    Exit codes: 0 done; 2 usage; 3 a model, a device or a file that cannot be used.
+    Exit codes: 0 done; 2 usage; 3 a model, a device or a file that cannot be used; 4 a package that is missing.
 
     Example: pyperf-infer hardware resnet50 -b 1 -b 64 --device H200 --device 'RTX 4090' --precision float16
     """
     if results_file is not None:
         from pyperf_infer.results.files import check_writable
 
-        if str(results_file) in (model, *devices, str(asked["measured"])):
-            raise UsageError(f"{results_file} is read by this command; the results would overwrite it")
+        read = (model, *devices, *([str(asked["measured"])] if asked["measured"] else []))
+        refuse_overwriting({"models": read, "weights": None}, results_file)
         check_writable(results_file)
     from pyperf_infer.roofline.hardware_job import Asked, model_runs
 
@@ -98,6 +98,10 @@ def hardware(
             per_layer=asked["per_layer"],
         )
     )
+    if asked["measured"] is not None and all(one.measured_ms is None for one in runs):
+        click.echo(
+            f"{asked['measured']} holds no row of this model, precision and shapes on any of these devices", err=True
+        )
     if results_file is not None:
         save_text(results_file, _text(results_format or "json", runs))
     with reader_may_go(sys.stdout):

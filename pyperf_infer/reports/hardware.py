@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pyperf_infer.results.hardware_schema import ModelledKernel, ModelledRun
 
-LABEL = "Modelled, not measured: the least that each device could take"
+LABEL = "Modelled, not measured: what the figures of each device allow"
 _KEYS = ("device", "batch", "layers", "operators")
 
 
@@ -66,7 +66,8 @@ def hardware_csv(runs: Sequence[ModelledRun]) -> str:
         for one in msgspec.structs.fields(type(runs[0]))
         if one.name not in ("shapes", "scaling", "kernels", "unknown_ops")
     ]
-    return csv_text([names, *([getattr(one, name) for name in names] for one in runs)])
+    rows = ([*(getattr(one, name) for name in names), " ".join(one.unknown_ops)] for one in runs)
+    return csv_text([[*names, "unknown_ops"], *rows])
 
 
 def run_columns(runs: Sequence[ModelledRun]) -> list[Column]:
@@ -126,7 +127,7 @@ def hardware_notes(runs: Sequence[ModelledRun]) -> list[Note]:
         Note(
             "plain",
             "Not in it: launches, caches, clocks below boost, what is no product, workspaces and the driver's own "
-            "memory. A device takes longer than this.",
+            "memory, which make a device slower; Winograd's algorithm and deeper fusion, which can make it faster.",
         )
     ]
     sources = dict.fromkeys((one.device, one.source) for one in runs)
@@ -139,7 +140,11 @@ def hardware_notes(runs: Sequence[ModelledRun]) -> list[Note]:
             notes.append(Note("bad", f"Batch {one.batch_size} needs {needed}, and {one.device} has {there}."))
         if one.measured_over_modelled is not None and one.measured_over_modelled < 1:
             notes.append(
-                Note("bad", f"Batch {one.batch_size} was measured faster than {one.device} can be by these figures.")
+                Note(
+                    "unsure",
+                    f"Batch {one.batch_size} was measured faster than {one.device} is by this model: caches, "
+                    "Winograd's algorithm or deeper fusion, or another device than it says.",
+                )
             )
     return notes
 

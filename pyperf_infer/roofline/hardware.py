@@ -22,7 +22,7 @@ _QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([A-Za-z/]+)\s*
 _SCALES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 _BINARY = {"KI": 2.0**10, "MI": 2.0**20, "GI": 2.0**30, "TI": 2.0**40}
 # What lies beyond is a slip of the unit: no device has been near it.
-_BOUNDS = {"memory": (1e6, 1e14), "bandwidth": (1e8, 1e15), "interconnect_bandwidth": (1e7, 1e14), "peak": (1e8, 1e18)}
+_BOUNDS = {"memory": (1e6, 4e12), "bandwidth": (1e8, 1e14), "interconnect_bandwidth": (1e7, 1e14), "peak": (1e8, 5e16)}
 _DEFAULT_PCIE = 64e9  # of 16 lanes of the fourth generation, both directions
 
 
@@ -82,7 +82,7 @@ def read_device(path: Path) -> Device:
         document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, a number of 5000 digits
         first = (str(error).strip().splitlines() or ["?"])[0]
         raise InputError(f"{path}: not YAML: {first}.") from error
     if not isinstance(document, dict):
@@ -102,19 +102,25 @@ def read_device(path: Path) -> Device:
     if interconnect not in INTERCONNECTS:
         raise InputError(f"{path}: interconnect is {' or '.join(INTERCONNECTS)}, and not {interconnect!r}.")
     given = document.get("interconnect_bandwidth")
-    if given is None and interconnect == "NVLINK" and gpus > 1:
+    if given is None and interconnect == "NVLINK":
         raise InputError(f"{path}: say how fast the NVLINK is, such as 'interconnect_bandwidth: 600 GB/s'.")
-    link = _DEFAULT_PCIE
+    links = {"PCIE": _DEFAULT_PCIE}
     if given is not None:
-        link = _quantity(path, "interconnect_bandwidth", given, "B/s", "interconnect_bandwidth")
+        links[interconnect] = _quantity(path, "interconnect_bandwidth", given, "B/s", "interconnect_bandwidth")
+    bandwidth = _quantity(path, "bandwidth", document.get("bandwidth"), "B/s", "bandwidth")
+    if links[interconnect] > bandwidth:
+        raise InputError(f"{path}: interconnect_bandwidth: {given} is more than the memory's own; is the unit right?")
+    name = document.get("name", path.stem)
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{path}: name is a text, and not {name!r}.")
     return Device(
-        name=str(document.get("name", path.stem)),
+        name=name,
         gpus=gpus,
         memory_bytes=_quantity(path, "memory", document.get("memory"), "B", "memory"),
-        bandwidth_bytes_per_s=_quantity(path, "bandwidth", document.get("bandwidth"), "B/s", "bandwidth"),
+        bandwidth_bytes_per_s=bandwidth,
         peak_flops_per_s=peaks,
         interconnect=interconnect,
-        links={interconnect: link},
+        links=links,
         source=str(path),
     )
 
@@ -125,7 +131,7 @@ def _quantity(path: Path, key: str, value: object, unit: str, bound: str) -> flo
         raise InputError(f"{path}: {key} is missing; write it with its unit, such as '{key}: {example}'.")
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise InputError(f"{path}: {key}: {value!r} has no unit; write it with one, such as '{key}: {example}'.")
+        raise InputError(f"{path}: {key}: {value!r} is no number with a unit; write it such as '{key}: {example}'.")
     scale = _scale(match[2], unit)
     if scale is None:
         raise InputError(f"{path}: {key}: {match[2]!r} is no unit of it; write it such as '{key}: {example}'.")
@@ -137,7 +143,8 @@ def _quantity(path: Path, key: str, value: object, unit: str, bound: str) -> flo
 
 
 def _scale(text: str, unit: str) -> float | None:
-    """Of "GB", "GiB/s", "TFLOPS", "TFLOP/s", "TOPS" in the unit that is asked for; None for another one."""
+    """Of "GB", "GiB/s", "TFLOPS", "TFLOP/s", "TOPS" in the unit that is asked for; None for another one: a small b is
+    a bit."""
     spelt = text.upper()
     if unit == "FLOP/s":
         for ending in ("FLOP/S", "FLOPS", "OP/S", "OPS"):
@@ -148,7 +155,7 @@ def _scale(text: str, unit: str) -> float | None:
         if not spelt.endswith("/S"):
             return None
         spelt = spelt.removesuffix("/S")
-    if not spelt.endswith("B") or (unit == "B" and "/" in spelt):
+    if not spelt.endswith("B") or "b" in text or (unit == "B" and "/" in spelt):
         return None
     prefix = spelt.removesuffix("B")
     return _BINARY.get(prefix) or _SCALES.get(prefix)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +22,11 @@ from pyperf_infer.roofline.what_if import WhatIf, cached, largest_batch, memory_
 from pyperf_infer.roofline.work.count import count
 
 if TYPE_CHECKING:
-    from pyperf_infer.models.spec import ModelStructure
+    from pyperf_infer.models.spec import InputSpec, ModelStructure
     from pyperf_infer.results.schema import Document, Result
     from pyperf_infer.roofline.work.counts import ModelWork
 
-_FLOAT_BYTES = {"float16": 2, "bfloat16": 2}
+_FLOAT_BYTES = {"float16": 2, "bfloat16": 2, "float8": 1, "int8": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,21 +51,30 @@ def model_runs(asked: Asked) -> list[ModelledRun]:
         InputError: a model that cannot be counted, an unknown device, a peak that is not known, a file that is no
             result, a batch that the model does not take.
     """
-    devices = [_linked(device_of(one, Path(one)), asked.interconnect) for one in dict.fromkeys(asked.devices)]
+    found = [_linked(device_of(one, Path(one)), asked.interconnect) for one in asked.devices]
+    devices = list({one.name: one for one in found}.values())
     for device in devices:
         device.peak(asked.precision)  # before anything is counted
     document = None if asked.measured is None else read_document(asked.measured)
     given = parse_shapes(asked.shapes)
     structure = resolve(asked.model).structure(shapes=given or None)
-    open_batch = any(spec.shape and not isinstance(spec.shape[0], int) for spec in structure.inputs) and not given
+    open_batch = any(_is_open(spec) for spec in structure.inputs)
+    if asked.gpus and not open_batch:
+        raise InputError(
+            f"{asked.model}: its batch is fixed, so that it cannot be split over several GPUs; leave out --gpus."
+        )
 
     def counted(batch: int | None) -> ModelWork:
-        shapes = resolve_shapes(structure.inputs, batch, given or None, drawn=False)
-        return count(structure, shapes, float_bytes=_FLOAT_BYTES.get(asked.precision))
+        whole = resolve_shapes(structure.inputs, None if given else batch, given or None, drawn=False)
+        if given and batch is not None:  # --shape says all but how many
+            whole |= {one.name: (batch, *whole[one.name][1:]) for one in structure.inputs if _is_open(one)}
+        return count(structure, whole, float_bytes=_FLOAT_BYTES.get(asked.precision))
 
     at = cached(counted)
     runs = []
     for batch in dict.fromkeys(asked.batch_sizes):
+        if given and batch is not None:
+            resolve_shapes(structure.inputs, batch, given, drawn=False)  # refuses two batches that contradict
         work = counted(batch) if batch is None else at(batch)
         for device in devices:
             run = _run(asked, structure, what_if(work, device, asked.precision), device, document)
@@ -72,6 +82,11 @@ def model_runs(asked: Asked) -> list[ModelledRun]:
                 run = _with_batches(run, asked, device, at)
             runs.append(run)
     return runs
+
+
+def _is_open(spec: InputSpec) -> bool:
+    """Whether its first dimension is left open."""
+    return bool(spec.shape) and not isinstance(spec.shape[0], int)
 
 
 def _linked(device: Device, interconnect: str | None) -> Device:
@@ -91,11 +106,12 @@ def _run(
     work = found.work
     batch = batch_of(structure.inputs, work.shapes)
     time_ms = found.time_s * 1e3
-    measured_ms = None if document is None else _measured_ms(document, asked, batch, device)
+    shapes = {name: list(shape) for name, shape in work.shapes.items()}
+    measured_ms = None if document is None else _measured_ms(document, asked, shapes, device)
     return ModelledRun(
         model=asked.model,
         batch_size=batch,
-        shapes={name: list(shape) for name, shape in work.shapes.items()},
+        shapes=shapes,
         precision=asked.precision,
         device=device.name,
         source=device.source,
@@ -117,7 +133,8 @@ def _run(
 
 
 def _with_batches(run: ModelledRun, asked: Asked, device: Device, at: Callable[[int], ModelWork]) -> ModelledRun:
-    run.largest_batch = largest_batch(at, device)
+    with suppress(InputError):  # a module with weights may not take the batches that this asks for
+        run.largest_batch = largest_batch(at, device)
     run.compute_bound_from_batch = turning_batch(at, device, asked.precision)
     for number in asked.gpus or ((device.gpus,) if device.gpus > 1 else ()):
         one = scaled(at, device, asked.precision, run.batch_size, number)
@@ -148,20 +165,23 @@ def _kernels(found: WhatIf) -> list[ModelledKernel]:
     ]
 
 
-def _measured_ms(document: Document, asked: Asked, batch: int, device: Device) -> float | None:
+def _measured_ms(document: Document, asked: Asked, shapes: Mapping[str, Sequence[int]], device: Device) -> float | None:
     """The shortest median of a call among rows of the same; None where there is none on such a device."""
-    wanted = (asked.model, batch, asked.precision, device.name)
+    wanted = (asked.model, dict(shapes), asked.precision)
     found = [
         timing.p50_ms
         for row in document.results
         if row.error is None
-        and (row.subject.model, row.subject.batch_size, row.subject.precision, _device_of(row)) == wanted
+        and (row.subject.model, row.subject.shapes, row.subject.precision) == wanted
+        and device.name in _names_of(row)
         and (timing := row.summary.gpu or row.summary.latency) is not None
     ]
     return min(found, default=None)
 
 
-def _device_of(row: Result) -> str | None:
-    """The table's name of the GPU that ran it."""
-    peaks = None if row.method.gpu is None else peaks_of(row.method.gpu.device_name)
-    return None if peaks is None else peaks.name
+def _names_of(row: Result) -> set[str]:
+    """Of the GPU that ran it: the driver's and the table's."""
+    if row.method.gpu is None:
+        return set()
+    peaks = peaks_of(row.method.gpu.device_name)
+    return {row.method.gpu.device_name, *([peaks.name] if peaks else [])}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model would take on a device at the least: a model of it, and no measurement.
+"""What the figures of a device allow a model to take: a model of it, and no measurement.
 
 A kernel takes the longer of what its products take at the device's dense peak and what its bytes take at the bandwidth
 of its memory (S. Williams, A. Waterman and D. Patterson, "Roofline", Communications of the ACM 52 (2009)); a call takes
 the sum over its kernels. Launches, caches, clocks below boost, what is no product, and padding to the tiles of the
-hardware are not in it, so that a device takes longer.
+hardware are not in it, nor what makes a device faster: Winograd's algorithm, and fusing more.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_what_cannot_be_counted_is_named_and_the_others_are_counted(folder: Path
         (["nosuchnet"], 3, "unknown model"),
         (["slow.onnx", "--shape", "1x"], 2, "write [name:]sizes"),
         (["slow.onnx", "--shape", "1x9x8"], 3, "is fixed at 8"),
-        (["slow.onnx", "--results-file", "slow.onnx"], 2, "would overwrite it"),
+        (["./slow.onnx", "--results-file", "slow.onnx"], 2, "would overwrite it"),
         (["slow.onnx", "--results-file", "nowhere/x.json"], 3, "nowhere"),
         ([], 2, "Missing argument"),
     ],

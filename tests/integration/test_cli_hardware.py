@@ -77,13 +77,29 @@ def test_a_measured_run_stands_beside_it(folder: Path) -> None:
     on_h200 = gpu_documents.gpu_method(device_name="NVIDIA H200")
     results = [gpu_documents.gpu_result(p50_ms=p50_ms, method=on_h200) for p50_ms in (0.9, 0.8)]
     for one in results:
-        one.subject.model = "slow.onnx"
+        one.subject.model, one.subject.shapes = "slow.onnx", {"x0": [1, 64, 64]}
     write_document(gpu_documents.gpu_document(results), folder / "run.json")
     (row,) = rows(folder, "--device", "H200", "--measured", "run.json")
     assert row["measured_ms"] == 0.8
     assert row["measured_over_modelled"] == pytest.approx(row["measured_ms"] / row["time_ms"])
-    (other,) = rows(folder, "--device", "RTX 4090", "--measured", "run.json")
-    assert other["measured_ms"] is None
+    other = run_command("hardware", "slow.onnx", "-b", "2", "--device", "H200", "--measured", "run.json", cwd=folder)
+    assert "run.json holds no row of this model" in other.err
+
+
+def test_a_shape_says_all_but_how_many(folder: Path) -> None:
+    (row,) = rows(folder, "--device", "box.yaml", "--shape", "4x64x64", "--gpus", "2")
+    assert row["batch_size"] == 4
+    assert row["largest_batch"] == rows(folder, "--device", "box.yaml")[0]["largest_batch"]
+    assert [one["gpus"] for one in row["scaling"]] == [2]
+
+
+def test_a_results_file_is_none_of_what_is_read(folder: Path) -> None:
+    for name in ("slow.onnx", "box.yaml"):
+        before = (folder / name).read_bytes()
+        arguments = ["./slow.onnx", "--device", "./box.yaml", "--results-file", name]
+        done = run_command("hardware", *arguments, cwd=folder, code=2)
+        assert "would overwrite it" in done.err
+        assert (folder / name).read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,78 @@ def test_an_operation_in_place_is_read_where_it_left_its_result() -> None:
     assert work.bytes_min_layer == 2 * 128  # one kernel
 
 
+def test_dropout_in_inference_is_nothing_and_hides_nothing() -> None:
+    work = counted(nn.Sequential(Residual(nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5)))), (4, 8))
+    assert [len(one.operations) for one in work.kernels if one.read_bytes] == [2]  # the sum joins the product
+    assert work.bytes_min_layer == 4 * (32 + 64 + 8 + 32)
+
+
+def test_the_three_thirds_of_a_projection_are_all_read() -> None:
+    work = counted(SelfAttention(), (1, 6, 16))
+    (attention,) = (one for one in work.kernels if "attention" in one.operations[0].op)
+    assert attention.read_bytes == 4 * 3 * 6 * 16
+
+
+def test_a_batch_that_is_broadcast_counts_for_each_of_its_items() -> None:
+    work = counted(Calls(fn.scaled_dot_product_attention), (1, 2, 5, 8), (3, 2, 7, 8), (3, 2, 7, 8))
+    assert work.macs == 3 * 2 * 5 * 7 * 16
+
+
+def test_a_copy_costs_nothing_but_bytes() -> None:
+    assert counted(Calls(lambda x: x.clone() @ x), (4, 4)).flops_all == 2 * 64
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: x[x > 0], torch.nonzero, lambda x: x.repeat_interleave(x.long().flatten())]
+)
+def test_sizes_that_depend_on_values_are_refused_by_name(function: Any) -> None:
+    with pytest.raises(InputError, match=r"m cannot be (counted|exported)"):
+        counted(Calls(function), (4, 4))
+
+
+def test_operators_of_others_are_listed_whatever_they_are_called() -> None:
+    @torch.library.custom_op("pyperf_infer_test::linear", mutates_args=())
+    def linear(a: Tensor, b: Tensor) -> Tensor:
+        return a @ b
+
+    @linear.register_fake
+    def _(a: Tensor, b: Tensor) -> Tensor:
+        return a @ b
+
+    @torch.library.custom_op("pyperf_infer_test::into", mutates_args=("out",))
+    def into(a: Tensor, out: Tensor) -> None:
+        out.copy_(a @ a)
+
+    def both(x: Tensor) -> Tensor:
+        y = torch.empty_like(x)
+        into(x, y)
+        return linear(y, x)
+
+    work = counted(Calls(both), (4, 4))
+    assert work.unknown_ops == {"pyperf_infer_test.linear": 1, "pyperf_infer_test.into": 1}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (x > 0) & (x < 1),
+        lambda x: x + torch.tensor(2.0),
+        lambda x: x // 2,
+        lambda x: torch.hstack([x, x]),
+        lambda x: torch.outer(x[0], x[1]),
+        lambda x: fn.logsigmoid(x),
+        lambda x: torch.cdist(x, x),
+        lambda x: torch.meshgrid(x[0], x[1], indexing="ij")[0] + 1,
+    ],
+)
+def test_what_people_write_has_a_formula(function: Any) -> None:
+    assert not counted(Calls(function), (4, 8)).unknown_ops
+
+
+def test_a_tensordot_is_a_product() -> None:
+    assert counted(Calls(lambda x, y: torch.tensordot(x, y, dims=2)), (3, 4, 5), (4, 5, 6)).macs == 3 * 6 * 20
+
+
 def test_a_weight_in_two_places_counts_once() -> None:
     work = counted(Tied(), (2, 3), dtype="int64")
     assert work.params == 400

@@ -44,6 +44,7 @@ def test_a_file_of_figures_is_read_with_its_units(tmp_path: Path) -> None:
     assert (device.memory_bytes, device.bandwidth_bytes_per_s) == pytest.approx((80e9, 2.039e12))
     assert device.peak_flops_per_s == {"float32": 19.5e12, "float16": 312e12, "int8": 624e12}
     assert (device.interconnect, device.interconnect_bytes_per_s) == ("NVLINK", 600e9)
+    assert device.links["PCIE"] == 64e9
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
@@ -63,12 +64,21 @@ def test_an_unknown_device_is_refused_with_the_nearest(name: str, near: str) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("80 GB", "80"), "memory: 80 has no unit"),
+        (("80 GB", "80"), "memory: 80 is no number with a unit"),
         (("80 GB", "80 GB/s"), "is no unit of it"),
         (("80 GB", "80 XB"), "is no unit of it"),
         (("80 GB", "80000 TB"), "memory: 80000 TB is impossible"),
         (("80 GB", "0 GB"), "is impossible"),
-        (("80 GB", "-80 GB"), "has no unit"),
+        (("80 GB", "-80 GB"), "is no number with a unit"),
+        (("80 GB", "80,000 MB"), "is no number with a unit"),
+        (("80 GB", "80 Gb"), "is no unit of it"),
+        (("80 GB", "8 TB"), "is impossible"),
+        (("312 TFLOPS", "312 PFLOP/s"), "is impossible"),
+        (("600 GB/s", "600 TB/s"), "is (impossible|more than)"),
+        (("600 GB/s", "3 TB/s"), "more than the memory's own"),
+        (("lab box", "2024-99-99"), "not YAML|name is a text"),
+        (("lab box", "[1]"), "name is a text"),
+        (("gpus: 4\n", "gpus: " + "9" * 5000 + "\n"), "not YAML"),
         (("2.039 TB/s", "2.039 TB"), "is no unit of it"),
         (("312 TFLOPS", "312 GB/s"), "is no unit of it"),
         (("312 TFLOPS", "312e9 TFLOPS"), "is impossible"),

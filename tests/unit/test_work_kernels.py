@@ -73,6 +73,23 @@ def test_a_view_that_repeats_its_tensor_reads_no_more_of_it_than_there_is() -> N
     assert kernel.read_bytes == X.size_bytes
 
 
+def test_parts_of_one_tensor_add_up_to_no_more_than_it() -> None:
+    parts = [Value(f"part{number}", (2, 8), 4.0) for number in range(3)]
+    split = op("split", VIEW, [X], parts[:2])
+    (_, both) = kernels(graph(split, op("mul", PRODUCT, parts[:2], [Y]), outputs=[Y]))
+    assert both.read_bytes == 128
+    (_, one) = kernels(graph(split, op("mul", PRODUCT, parts[:1], [Y]), outputs=[Y]))
+    assert one.read_bytes == 64
+    overlapping = op("split", VIEW, [X], parts)
+    (_, all_three) = kernels(graph(overlapping, op("mul", PRODUCT, parts, [Y]), outputs=[Y]))
+    assert all_three.read_bytes == 128
+
+
+def test_what_nobody_needs_is_not_written() -> None:
+    (kernel,) = kernels(graph(op("two", PRODUCT, [X, W], [Y, Z]), outputs=[Y]))
+    assert kernel.written_bytes == 128
+
+
 def test_a_tensor_that_is_read_twice_counts_once() -> None:
     (kernel,) = kernels(graph(op("mm", PRODUCT, [X, X], [Y]), outputs=[Y]))
     assert kernel.read_bytes == X.size_bytes

@@ -133,6 +133,59 @@ def test_an_operator_without_a_formula_is_listed_and_never_silent(tmp_path: Path
     assert work.flops_all == 6
 
 
+def test_quantised_weights_and_activations_move_as_they_are_stored(tmp_path: Path) -> None:
+    made = [
+        node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d"),
+        node("DequantizeLinear", "w s z", "v"), node("MatMul", "d v", "p"), node("QuantizeLinear", "p s z", "y"),
+    ]  # fmt: skip
+    constants = [weight("s"), weight("z", element=np.uint8), weight("w", 8, 16, element=np.uint8)]
+    outputs = [value("y", None, TensorProto.UINT8)]  # type: ignore[arg-type]
+    save(tmp_path / "m.onnx", made, [value("x", ["b", 8])], outputs, constants)
+    work = counted(tmp_path / "m.onnx", x=(4, 8))
+    assert work.macs == 4 * 8 * 16
+    (product,) = (one for one in work.kernels if one.operations[0].op == "MatMul")
+    assert (product.read_bytes, product.written_bytes) == (4 * 8 + 8 * 16 + 4 + 1, 4 * 16)
+
+
+def test_what_is_made_of_weights_alone_is_made_when_the_model_is_loaded(tmp_path: Path) -> None:
+    made = [node("Transpose", "w", "t", perm=[1, 0]), node("MatMul", "x t")]
+    save(tmp_path / "m.onnx", made, [value("x", ["b", 8])], [value("y", None)], [weight("w", 5, 8)])  # type: ignore[arg-type]
+    (kernel,) = counted(tmp_path / "m.onnx", x=(2, 8)).kernels
+    assert kernel.read_bytes == 4 * (16 + 40)
+
+
+def test_a_file_that_fixes_its_batch_inside_is_refused_for_another(tmp_path: Path) -> None:
+    made = [node("Reshape", "x t", "h"), node("MatMul", "h w")]
+    constants = [numpy_helper.from_array(np.array([1, 8], np.int64), "t"), weight("w", 8, 4)]
+    save(tmp_path / "m.onnx", made, [value("x", ["b", 8])], [value("y", None)], constants)  # type: ignore[arg-type]
+    assert counted(tmp_path / "m.onnx", x=(1, 8)).macs == 32
+    with pytest.raises(InputError, match=r"'the Reshape' \(Reshape\) makes 8 elements of 256"):
+        counted(tmp_path / "m.onnx", x=(32, 8))
+
+
+def test_shapes_that_the_file_states_are_taken_where_none_can_be_inferred(tmp_path: Path) -> None:
+    made = [node("Nobody", "x", "h", domain="elsewhere"), node("MatMul", "h w")]
+    inputs, outputs = [value("x", ["batch", 3])], [value("y", None)]  # type: ignore[arg-type]
+    path = save(tmp_path / "m.onnx", made, inputs, outputs, [weight("w", 8, 4)], domain="elsewhere")
+    model = onnx.load(path)
+    model.graph.value_info.append(value("h", ["batch", 8]))
+    onnx.save(model, path)
+    work = counted(path, x=(5, 3))
+    assert work.macs == 5 * 8 * 4
+    assert work.unknown_ops == {"elsewhere.Nobody": 1}
+
+
+def test_packed_keys_and_values_are_no_packed_queries(tmp_path: Path) -> None:
+    made = node("MultiHeadAttention", "q k", num_heads=2, domain="com.microsoft")
+    shapes = {"q": (1, 5, 8), "k": (1, 7, 2, 2, 4)}
+    inputs = [value(name, shape) for name, shape in shapes.items()]
+    path = save(tmp_path / "m.onnx", [made], inputs, [value("y", [1, 5, 8])], domain="com.microsoft")
+    model = onnx.load(path)
+    model.graph.value_info.append(value("y", [1, 5, 8]))
+    onnx.save(model, path)
+    assert counted(path, **shapes).macs == 2 * 5 * 7 * 8
+
+
 def test_a_weight_in_two_places_counts_once_in_the_bytes_of_the_model(tmp_path: Path) -> None:
     made = [node("MatMul", "x w", "h"), node("MatMul", "h w", "y")]
     save(tmp_path / "m.onnx", made, [value("x", ["b", 8])], [value("y", None)], [weight("w", 8, 8)])

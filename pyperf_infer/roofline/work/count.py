@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pyperf_infer.errors import InputError
 from pyperf_infer.roofline.work.counts import ModelWork, Shape
 from pyperf_infer.roofline.work.kernels import activation_bytes_peak, bytes_of_model, kernels
 
@@ -51,5 +52,8 @@ def _graph(model: ModelStructure, shapes: Mapping[str, Shape]) -> Graph:
     assert model.module is not None  # noqa: S101  it is the one or the other
     device = next((one.device for one in (*model.module.parameters(), *model.module.buffers())), torch.device("cpu"))
     with device:  # what the model makes on its way goes there too
-        inputs = [torch.empty(shapes[spec.name], dtype=getattr(torch, spec.dtype)) for spec in model.inputs]
+        try:
+            inputs = [torch.empty(shapes[spec.name], dtype=getattr(torch, spec.dtype)) for spec in model.inputs]
+        except RuntimeError as error:  # memory that is only reserved, but even so
+            raise InputError(f"{model.name}: inputs of these shapes do not fit in this machine's memory.") from error
         return torch_graph(model.name, model.module, inputs)

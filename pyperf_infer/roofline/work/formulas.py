@@ -9,7 +9,8 @@ between n neighbours 2n - 1 an output.
 
 fvcore's convention (fvcore 0.1.5, nn/flop_count.py, which timm's tables follow) adds to the macs: 2 an element for
 batch normalisation with weights (1 without), 5 for layer, group and instance normalisation (4 without), 1 an input for
-adaptive average pooling, 1 an output for nearest and 4 for bilinear interpolation; and nothing else.
+adaptive average pooling, 1 an output for nearest and 4 for bilinear interpolation and sampling on a grid; and nothing
+else.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ _TAKES = ("matrix", "elementwise", "normalisation", "copy")
 class _Group:
     operations: list[Operation] = field(default_factory=list)
     made: dict[str, Value] = field(default_factory=dict)
-    reads: dict[str, int] = field(default_factory=dict)  # root -> bytes
+    reads: dict[str, dict[str, int]] = field(default_factory=dict)  # root -> its views, by name -> bytes
+    root_bytes: dict[str, int] = field(default_factory=dict)
 
 
 def kernels(graph: Graph) -> tuple[Kernel, ...]:
@@ -70,8 +71,9 @@ def _groups(graph: Graph) -> tuple[list[_Group], dict[str, set[int]]]:
     sizes = _sizes(graph)
     groups: list[_Group] = []
     maker: dict[str, _Group] = {}
-    for operation in graph.operations:
-        group = _joined(operation, roots, users, maker)
+    made_at: dict[str, int] = {}
+    for number, operation in enumerate(graph.operations):
+        group = _joined(operation, roots, users, maker, made_at)
         if group is None:
             group = _Group()
             groups.append(group)
@@ -83,12 +85,13 @@ def _groups(graph: Graph) -> tuple[list[_Group], dict[str, set[int]]]:
             if maker.get(root) is group:
                 continue
             part = (operation.work.read_bytes or {}).get(place, value.size_bytes)
-            # A view may repeat its tensor (expand), and then no more of it is read than there is.
-            read = min(part, sizes.get(root, part))
-            group.reads[root] = max(read, group.reads.get(root, 0))
+            views = group.reads.setdefault(root, {})
+            views[value.name] = max(part, views.get(value.name, 0))
+            group.root_bytes[root] = sizes.get(root, part)
         for value in operation.outputs:
             group.made[value.name] = value
             maker[value.name] = group
+            made_at[value.name] = number
     return groups, users
 
 
@@ -129,21 +132,25 @@ def _sizes(graph: Graph) -> dict[str, int]:
 
 
 def _joined(
-    operation: Operation, roots: Mapping[str, str], users: Mapping[str, set[int]], maker: Mapping[str, _Group]
+    operation: Operation,
+    roots: Mapping[str, str],
+    users: Mapping[str, set[int]],
+    maker: Mapping[str, _Group],
+    made_at: Mapping[str, int],
 ) -> _Group | None:
     """The kernel that it becomes a part of: the latest of those that may take it."""
     work = operation.work
     if work.kind not in _JOINS and not _is_folded(operation):
         return None
     size = sum(value.count for value in operation.outputs)
-    found = None
+    found, latest = None, -1
     for value in operation.inputs:
         root = roots.get(value.name, value.name)
         group = maker.get(root)
         if group is None or users.get(root) != {id(operation)} or size > value.count:
             continue
-        if all(one.work.kind in _TAKES for one in group.operations):
-            found = group
+        if made_at[root] > latest and all(one.work.kind in _TAKES for one in group.operations):
+            found, latest = group, made_at[root]
     return found
 
 
@@ -154,7 +161,7 @@ def _is_folded(operation: Operation) -> bool:
 
 def _kernel(group: _Group, users: Mapping[str, set[int]]) -> Kernel:
     own = {id(one) for one in group.operations}
-    written = sum(
-        value.size_bytes for name, value in group.made.items() if users.get(name, set()) - own or name not in users
-    )
-    return Kernel(tuple(group.operations), sum(group.reads.values()), written)
+    written = sum(value.size_bytes for name, value in group.made.items() if users.get(name, set()) - own)
+    # Views may overlap, or repeat their tensor: no more of it is read than there is.
+    read = sum(min(sum(views.values()), group.root_bytes[root]) for root, views in group.reads.items())
+    return Kernel(tuple(group.operations), read, written)

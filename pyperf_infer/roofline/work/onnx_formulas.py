@@ -22,8 +22,8 @@ _VIEWS = frozenset(
 )
 _COPIES = frozenset(
     """
-    Cast CastLike CenterCropPad Concat DepthToSpace Expand EyeLike GatherElements GatherND OneHot Pad
-    RandomNormal RandomNormalLike RandomUniform RandomUniformLike ReverseSequence ScatterElements ScatterND Slice
+    Cast CastLike CenterCropPad Concat DepthToSpace Expand EyeLike OneHot Pad
+    RandomNormal RandomNormalLike RandomUniform RandomUniformLike ReverseSequence ScatterElements ScatterND
     SpaceToDepth Split Tile Transpose TensorScatter Trilu
     """.split()
 )  # fmt: skip
@@ -46,7 +46,9 @@ _NEIGHBOURS = {"linear": 2, "cubic": 4}  # in each dimension that changes
 
 def onnx_work(op: str, inputs: Operands, outputs: Sequence[Value], attributes: Attributes) -> Work:
     """Of one node. `op` is its type, with its domain in front where that is not ONNX's own."""
-    name = op.rpartition(".")[2]
+    domain, _, name = op.rpartition(".")
+    if domain not in ("", "com.microsoft"):  # whose operators may have the names of these and do something else
+        return UNKNOWN
     formula = _ort_attention if op == "com.microsoft.Attention" else _FORMULAS.get(name)
     if formula is not None:
         return formula(inputs, outputs, attributes)
@@ -74,7 +76,9 @@ def _optional(inputs: Operands, place: int) -> Value | None:
 
 
 def _convolution(weight: int, bias: int, *, transposed: bool = False) -> _Formula:
-    def formula(inputs: Operands, outputs: Sequence[Value], _: Attributes) -> Work:
+    def formula(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) -> Work:
+        if attributes.get("channels_last"):
+            return UNKNOWN
         return formulas.convolution(
             _needed(inputs, 0).shape,
             _needed(inputs, weight).shape,
@@ -95,6 +99,11 @@ def _gemm(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) ->
     left = _needed(inputs, 0).shape
     inner = left[0] if attributes.get("transA") else left[1]
     return formulas.matmul((inner,), outputs[0].shape, bias=_optional(inputs, 2) is not None)
+
+
+def _qgemm(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) -> Work:
+    left = _needed(inputs, 0).shape
+    return formulas.matmul((left[0] if attributes.get("transA") else left[1],), outputs[0].shape)
 
 
 def _product(inputs: Operands, outputs: Sequence[Value], _: Attributes) -> Work:
@@ -166,6 +175,9 @@ def _multi_head(inputs: Operands, outputs: Sequence[Value], attributes: Attribut
     past = _optional(inputs, 3) if "kv_num_heads" in attributes else _optional(inputs, 6)
     earlier = past.shape[2] if past is not None and len(past.shape) == 4 else 0
     masked = "kv_num_heads" in attributes or bool(attributes.get("unidirectional"))
+    if key is not None and len(key.shape) == 5:  # keys and values in one, heads in front of the two
+        width = query[-1] // heads
+        return formulas.attention((query[0], heads, query[1], width), key.shape[1] + earlier, width, masked=masked)
     if key is None or value is None:
         width = math.prod(query[2:]) // (heads + 2 * shared)
         return formulas.attention((query[0], heads, query[1], width), query[1] + earlier, width, masked=masked)
@@ -188,13 +200,13 @@ def _rms_norm(inputs: Operands, outputs: Sequence[Value], _: Attributes) -> Work
     return formulas.normalisation(_needed(inputs, 0).shape, affine=True, price=formulas.RMS, fvcore=False)
 
 
-def _skip_norm(price: int) -> _Formula:
-    """A sum before it, and perhaps a bias."""
+def _skip_norm(price: int, *, bias: int, fvcore: int) -> _Formula:
+    """A sum before it, and perhaps a bias, the input at that position."""
 
     def formula(inputs: Operands, outputs: Sequence[Value], _: Attributes) -> Work:
         count = _needed(inputs, 0).count
-        sums = 1 + (_optional(inputs, 4) is not None)
-        return Work("normalisation", other_flops=(price + sums) * count, fvcore_other_flops=5 * count)
+        sums = 1 + (_optional(inputs, bias) is not None)
+        return Work("normalisation", other_flops=(price + sums) * count, fvcore_other_flops=fvcore * count)
 
     return formula
 
@@ -226,11 +238,21 @@ def _grid_sample(inputs: Operands, outputs: Sequence[Value], attributes: Attribu
     spatial = len(outputs[0].shape) - 2
     mode = attributes.get("mode", "linear")
     per_dimension = 1 if mode == "nearest" else 4 if mode in ("cubic", "bicubic") else 2
-    return formulas.interpolation(outputs[0].shape, per_dimension**spatial)
+    return formulas.interpolation(outputs[0].shape, per_dimension**spatial, fvcore=4)
 
 
 def _gather(inputs: Operands, outputs: Sequence[Value], _: Attributes) -> Work:
     return formulas.gather(math.ceil(outputs[0].count * _needed(inputs, 0).item_bytes))
+
+
+def _dequantise(inputs: Operands, outputs: Sequence[Value], _: Attributes) -> Work:
+    """Whoever needs its result reads what it is made of, and computes it on the way."""
+    return Work("view", other_flops=2 * outputs[0].count)
+
+
+def _part(inputs: Operands, outputs: Sequence[Value], _: Attributes) -> Work:
+    """Reads what it hands on."""
+    return formulas.gather(outputs[0].size_bytes)
 
 
 def _each(price: int) -> _Formula:
@@ -240,7 +262,6 @@ def _each(price: int) -> _Formula:
 _FORMULAS: Mapping[str, _Formula] = {
     "Conv": _convolution(1, 2),
     "FusedConv": _convolution(1, 2),
-    "NhwcFusedConv": _convolution(1, 2),
     "ConvInteger": _convolution(1, 99),
     "QLinearConv": _convolution(3, 8),
     "ConvTranspose": _convolution(1, 2, transposed=True),
@@ -259,8 +280,8 @@ _FORMULAS: Mapping[str, _Formula] = {
     "BatchNormalization": _batch_norm,
     **dict.fromkeys(("LayerNormalization", "GroupNormalization", "InstanceNormalization"), _own_norm),
     **dict.fromkeys(("RMSNormalization", "SimplifiedLayerNormalization"), _rms_norm),
-    "SkipLayerNormalization": _skip_norm(formulas.OWN_STATISTICS),
-    "SkipSimplifiedLayerNormalization": _skip_norm(formulas.RMS),
+    "SkipLayerNormalization": _skip_norm(formulas.OWN_STATISTICS, bias=4, fvcore=5),
+    "SkipSimplifiedLayerNormalization": _skip_norm(formulas.RMS, bias=3, fvcore=0),
     "LpNormalization": _each(3),
     "MeanVarianceNormalization": _own_norm,
     "LRN": _local_norm,
@@ -270,6 +291,15 @@ _FORMULAS: Mapping[str, _Formula] = {
     "Upsample": _resize,
     "GridSample": _grid_sample,
     "Gather": _gather,
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _each(2)),
+    "QGemm": _qgemm,
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), _each(1)),
+    **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu"), _each(1)),
+    "QLinearSoftmax": _softmax,
+    "QLinearAveragePool": _pooling,
+    "QLinearGlobalAveragePool": lambda inputs, _outputs, _attributes: formulas.reduction(_needed(inputs, 0).shape),
+    "QLinearConcat": lambda _inputs, _outputs, _attributes: COPY,
+    "QuantizeLinear": _each(2),
+    "DequantizeLinear": _dequantise,
+    **dict.fromkeys(("Slice", "GatherND", "GatherElements"), _part),
     "DynamicQuantizeLinear": _each(4),
 }

@@ -20,6 +20,7 @@ from pyperf_infer.roofline.work.onnx_formulas import CONTROL_FLOW, onnx_work
 
 _SHAPE_VALUES = 1024  # elements of an initializer that may be a shape, or part of one; larger ones are only sizes here
 _LARGEST = 2**31 - 1  # size of a dimension
+_KEEP_COUNT = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 _OWN = ("", "ai.onnx")
 
 
@@ -30,17 +31,22 @@ def onnx_graph(name: str, path: Path, shapes: Mapping[str, Shape]) -> Graph:
         InputError: no ONNX model, control flow, or a shape that cannot be inferred; it names the node.
     """
     model = _inlined(read_onnx(path))
-    _refuse_control_flow(name, model.graph)
+    nodes = _needed(model.graph)
+    _refuse_control_flow(name, nodes)
     sparse = {tensor.values.name: tensor for tensor in model.graph.sparse_initializer}
     weights = {tensor.name: _of_tensor(tensor) for tensor in model.graph.initializer}
     weights |= {key: _value(key, tensor.dims, tensor.values.data_type) for key, tensor in sparse.items()}
     values = {**_inferred(name, model, shapes), **weights}
     operations = []
-    for node in _needed(model.graph):
+    for node in nodes:
         for attribute in node.attribute if node.op_type == "Constant" else ():
             if attribute.HasField("t"):
                 weights[node.output[0]] = values[node.output[0]] = _of_tensor(attribute.t, node.output[0])
-        operations.append(_operation(name, node, values))
+        operation = _operation(name, node, values)
+        if _is_folded(operation, weights):
+            weights |= {value.name: value for value in operation.outputs}
+        else:
+            operations.append(operation)
     used = {value.name for one in operations for value in one.inputs} | {one.name for one in model.graph.output}
     return Graph(
         tuple(operations),
@@ -59,8 +65,14 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     return found
 
 
-def _refuse_control_flow(name: str, graph: onnx.GraphProto) -> None:
-    found = [f"{node.op_type} ({node.name})" if node.name else node.op_type for node in graph.node if _branches(node)]
+def _is_folded(operation: Operation, weights: Mapping[str, Value]) -> bool:
+    """What is computed of weights alone, a runtime computes when it loads the model; products it may leave."""
+    constant = bool(operation.inputs) and all(value.name in weights for value in operation.inputs)
+    return constant and operation.work.kind not in ("matrix", "view", "unknown")
+
+
+def _refuse_control_flow(name: str, nodes: Iterable[onnx.NodeProto]) -> None:
+    found = [f"{node.op_type} ({node.name})" if node.name else node.op_type for node in nodes if _branches(node)]
     if found:
         few = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
         raise InputError(
@@ -81,16 +93,43 @@ def _inferred(name: str, model: onnx.ModelProto, shapes: Mapping[str, Shape]) ->
             _set_shape(one, shapes[one.name])
     for one in small.graph.output:  # what the file says of them may be of another batch
         one.type.tensor_type.ClearField("shape")
-    del small.graph.value_info[:]
+    values = _by_onnx(name, small)
+    if _has_unknown(small, values):
+        small.graph.value_info.extend(_told_by_file(model.graph, shapes, values))
+        values = _by_onnx(name, small)
+    if _has_unknown(small, values):
+        values |= _by_runtime(small)
+    return values
+
+
+def _by_onnx(name: str, small: onnx.ModelProto) -> dict[str, Value]:
     try:
-        inferred = shape_inference.infer_shapes(small, data_prop=True)
+        return _known(shape_inference.infer_shapes(small, data_prop=True).graph)
     except Exception as error:  # onnx raises its own, which have no common base
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{name}: its shapes cannot be inferred: {first}") from error
-    values = _known(inferred.graph)
-    if any(one not in values for node in inferred.graph.node for one in node.output if one):
-        values |= _by_runtime(small)
-    return values
+
+
+def _has_unknown(small: onnx.ModelProto, values: Mapping[str, Value]) -> bool:
+    return any(one not in values for node in small.graph.node for one in node.output if one)
+
+
+def _told_by_file(
+    graph: onnx.GraphProto, shapes: Mapping[str, Shape], known: Mapping[str, Value]
+) -> Iterator[onnx.ValueInfoProto]:
+    """Shapes that the file states of values that could not be inferred, sizes with a name as the inputs have them."""
+    symbols: dict[str, int] = {}
+    for one in graph.input:
+        for size, given in zip(one.type.tensor_type.shape.dim, shapes.get(one.name, ()), strict=False):
+            if size.dim_param:
+                symbols[size.dim_param] = given
+    for one in graph.value_info:
+        sizes = one.type.tensor_type.shape.dim
+        if one.name not in known and all(size.HasField("dim_value") or size.dim_param in symbols for size in sizes):
+            told = onnx.ValueInfoProto()
+            told.CopyFrom(one)
+            _set_shape(told, tuple(symbols.get(size.dim_param, size.dim_value) for size in sizes))
+            yield told
 
 
 def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -142,17 +181,17 @@ def _set_shape(one: onnx.ValueInfoProto, shape: Shape) -> None:
         kind.shape.dim.add().dim_value = size
 
 
-def _needed(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def _needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """Nodes that an output depends on, in their order; a runtime drops the others."""
     producers = {output: node for node in graph.node for output in node.output if output}
     needed: set[str] = set()  # by their outputs
     waiting = [value.name for value in graph.output]
     while waiting:
         node = producers.get(waiting.pop())
-        if node is not None and not needed.issuperset(node.output):
-            needed.update(node.output)
+        if node is not None and not needed.issuperset(filter(None, node.output)):
+            needed.update(filter(None, node.output))
             waiting.extend(node.input)
-    return (node for node in graph.node if needed.intersection(node.output))
+    return [node for node in graph.node if needed.intersection(node.output)]
 
 
 def _operation(name: str, node: onnx.NodeProto, values: Mapping[str, Value]) -> Operation:
@@ -172,6 +211,11 @@ def _operation(name: str, node: onnx.NodeProto, values: Mapping[str, Value]) -> 
             work = onnx_work(op, inputs, outputs, _attributes(node))
         except (ValueError, KeyError, IndexError) as error:
             raise InputError(f"{name}: node {node.name or op!r} ({op}) is damaged: {error}") from error
+        if op in _KEEP_COUNT and inputs[0] is not None and outputs and inputs[0].count != outputs[0].count:
+            raise InputError(
+                f"{name}: node {node.name or op!r} ({op}) makes {outputs[0].count} elements of {inputs[0].count}: the "
+                "file is made for inputs of another size. Give the one it is made for with --shape or --batch-size."
+            )
     return Operation(op, node.name or op, tuple(one for one in inputs if one is not None), tuple(outputs), work)
 
 

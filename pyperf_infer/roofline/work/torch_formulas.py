@@ -19,23 +19,31 @@ _Formula = Callable[[Arguments, Any], Work]
 
 _COPIES = frozenset(
     """
-    _to_copy _unsafe_view arange cat channel_shuffle clone constant_pad_nd contiguous copy copy_ empty expand_copy eye
-    fill fill_ flip full full_like im2col index index_put index_put_ lift_fresh_copy linspace new_full new_ones
-    new_zeros one_hot ones ones_like pad pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d
-    reflection_pad3d repeat
-    repeat_interleave replication_pad1d replication_pad2d replication_pad3d reshape roll rot90 scalar_tensor scatter
-    scatter_ slice_scatter select_scatter stack tile to tril triu zero_ zeros zeros_like empty_like new_empty flatten
-    dropout dropout_ alpha_dropout feature_dropout meshgrid unfold_copy type_as rand randn rand_like randn_like
+    _to_copy _unsafe_view arange cat channel_shuffle clone constant_pad_nd contiguous empty expand_copy eye flip
+    full im2col index index_put lift_fresh_copy linspace one_hot ones pad pixel_shuffle pixel_unshuffle
+    reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
+    replication_pad3d reshape roll rot90 scalar_tensor scatter slice_scatter select_scatter stack tile to tril triu
+    zeros flatten unfold_copy type_as hstack vstack dstack column_stack concat concatenate index_copy scatter_reduce
+    rand randn
     """.split()
-)  # fmt: skip
+)
 # What has no tag of its own, or not in every release.
 _ELEMENTWISE = frozenset(
     """
-    relu relu_ relu6 relu6_ hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_ silu silu_ mish mish_ gelu
-    elu elu_ celu selu leaky_relu leaky_relu_ prelu _prelu_kernel rrelu glu softplus logit clamp clamp_ where
-    masked_fill masked_fill_ lerp addcmul addcdiv rsub square isnan isinf
+    __and__ __or__ __xor__ absolute floor_divide log_sigmoid greater less not_equal divide multiply subtract polar
+    outer ger scatter_add index_add relu relu6 hardtanh hardswish hardsigmoid silu mish gelu elu celu selu
+    leaky_relu prelu _prelu_kernel rrelu glu softplus logit clamp where masked_fill lerp addcmul addcdiv rsub square
+    isnan isinf
     """.split()
 )
+# Of tensors that are made, and of those that are overwritten, nothing is read.
+_READ_NOTHING = frozenset(
+    """
+    zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty fill zero copy
+    """.split()
+)
+_DROPOUTS = frozenset({"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "native_dropout"})
+_VIEWS = frozenset({"detach", "unsqueeze", "squeeze", "t", "transpose", "meshgrid", "broadcast_tensors"})
 _REDUCTIONS = frozenset(
     """
     sum mean amax amin max min prod norm linalg_vector_norm any all argmax argmin cumsum cumprod cummax cummin
@@ -61,21 +69,45 @@ _FUSED_ATTENTION = frozenset(
 )
 
 
+class DataDependentError(ValueError):
+    """A size is known only when the values are."""
+
+
 def torch_work(op: str, overload: Any, given: Arguments, result: Any) -> Work:
-    """Of one operator, "aten.conv2d" for example. `overload` is what the graph calls, `result` what that returns."""
-    name = op.partition(".")[2]
-    formula = _FORMULAS.get(op) or _FORMULAS.get(name)
+    """Of one operator, "aten.conv2d" for example. `overload` is what the graph calls, `result` what that returns.
+
+    Operators of other packages are not known by the names of PyTorch's: whatever they do, they are listed.
+
+    Raises:
+        DataDependentError: a size is no number.
+    """
+    package, _, name = op.partition(".")
+    if package == "aten":
+        name = name.removesuffix("_") if not name.endswith("__") else name
+        formula = _FORMULAS.get(op) or _FORMULAS.get(name)
+    else:
+        formula = _FORMULAS.get(op) if "." in op or op == "flex_attention" else None
     if formula is not None:
         return formula(given, result)
     outputs = list(tensors_in(result))
-    if not outputs:
-        return VIEW  # a size, or a check
-    if _is_view(overload, given, outputs):
+    if not outputs:  # a size, or a check; unless it writes to what it is given
+        return UNKNOWN if _writes(overload) else VIEW
+    if package != "aten":
+        return UNKNOWN
+    return _of_family(name, overload, given, outputs)
+
+
+def _of_family(name: str, overload: Any, given: Arguments, outputs: list[Tensor]) -> Work:
+    if name in _DROPOUTS:
+        return formulas.elementwise(_shape(outputs[0])) if given.get("train") else VIEW
+    if name in _VIEWS or (not _writes(overload) and _shares_memory(given, outputs)):
         return VIEW
+    if name in _READ_NOTHING:
+        return Work("copy", read_bytes={0: 0})
+    if name in _COPIES:  # clone has the tag of elementwise ones
+        return COPY
     if name in _ELEMENTWISE or torch.Tag.pointwise in getattr(overload, "tags", ()):
         return formulas.elementwise(_shape(outputs[0]))
-    if name in _COPIES:
-        return COPY
     first = next(tensors_in(tuple(given.values())), None)
     if first is None:
         return UNKNOWN
@@ -86,18 +118,26 @@ def torch_work(op: str, overload: Any, given: Arguments, result: Any) -> Work:
     return UNKNOWN
 
 
-def _is_view(overload: Any, given: Arguments, outputs: list[Tensor]) -> bool:
-    """By its schema it may be one, and here it is: its results lie where its operand does."""
-    if not getattr(overload, "is_view", False):
-        return False
+def _writes(overload: Any) -> bool:
+    schema = getattr(overload, "_schema", None)
+    return schema is not None and any(one.alias_info and one.alias_info.is_write for one in schema.arguments)
+
+
+def _shares_memory(given: Arguments, outputs: list[Tensor]) -> bool:
+    """Its results lie where its first operand does."""
     operand = next(tensors_in(tuple(given.values())), None)
-    if operand is None:
-        return False
-    return all(storage_of(one) == storage_of(operand) for one in outputs)
+    return operand is not None and all(storage_of(one) == storage_of(operand) for one in outputs)
 
 
 def _shape(tensor: Tensor) -> Shape:
-    return tuple(int(size) for size in tensor.shape)
+    return sizes_of(tensor)
+
+
+def sizes_of(tensor: Tensor) -> Shape:
+    """Raises DataDependentError where one is no number."""
+    if not all(isinstance(size, int) for size in tensor.shape):
+        raise DataDependentError(f"its result has the shape {tuple(tensor.shape)}, which depends on values")
+    return tuple(tensor.shape)
 
 
 def _first(result: Any) -> Tensor:
@@ -151,7 +191,8 @@ def _einsum(given: Arguments, result: Any) -> Work:
 def _attention(given: Arguments, result: Any) -> Work:
     masked = given.get("attn_mask") is not None or given.get("attn_bias") is not None or bool(given.get("is_causal"))
     query, key, value = (_shape(given[name]) for name in ("query", "key", "value"))
-    return formulas.attention(query, key[-2], value[-1], masked=masked)
+    rows = _shape(_first(result))[:-1]  # whose batch may be broadcast
+    return formulas.attention((*rows, query[-1]), key[-2], value[-1], masked=masked)
 
 
 def _multi_head(given: Arguments, result: Any) -> Work:
@@ -270,8 +311,8 @@ def _interpolation(name: str) -> _Formula:
 
 def _grid_sampler(neighbours: int) -> _Formula:
     def formula(given: Arguments, result: Any) -> Work:
-        nearest = given.get("interpolation_mode", 0) == 1
-        return formulas.interpolation(_shape(_first(result)), 1 if nearest else neighbours)
+        taken = (neighbours, 1, neighbours**2)[given.get("interpolation_mode", 0)]  # linear, nearest, cubic
+        return formulas.interpolation(_shape(_first(result)), taken, fvcore=4)
 
     return formula
 
@@ -291,6 +332,17 @@ def _embedding_bag(given: Arguments, result: Any) -> Work:
     weight = given["weight"]
     taken = given["indices"].numel() * weight.shape[-1]
     return Work("reduction", other_flops=taken, read_bytes={0: taken * weight.element_size()})
+
+
+def _tensordot(given: Arguments, result: Any) -> Work:
+    left, outputs = _shape(given["self"]), math.prod(_shape(_first(result)))
+    inner = math.prod(left[place] for place in given["dims_self"])
+    return Work("matrix", outputs * inner, activations=outputs)
+
+
+def _distances(given: Arguments, result: Any) -> Work:
+    """A difference, a square and a sum for each coordinate of each pair."""
+    return formulas.elementwise(_shape(_first(result)), 3 * _shape(given["x1"])[-1])
 
 
 def _per_element(price: int) -> _Formula:
@@ -336,6 +388,10 @@ _FORMULAS: Mapping[str, _Formula] = {
     "grid_sampler": _grid_sampler(4),
     "grid_sampler_2d": _grid_sampler(4),
     "grid_sampler_3d": _grid_sampler(8),
+    "tensordot": _tensordot,
+    **dict.fromkeys(("cdist", "_cdist_forward"), _distances),
+    "_weight_norm": _per_element(3),
+    "addr": _per_element(2),
     "embedding": _table("weight"),
     "embedding_bag": _embedding_bag,
     "_embedding_bag": _embedding_bag,

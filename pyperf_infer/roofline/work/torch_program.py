@@ -18,7 +18,7 @@ from pyperf_infer.convert.quiet import captured_chatter
 from pyperf_infer.errors import InputError
 from pyperf_infer.roofline.tensors import tensors_in
 from pyperf_infer.roofline.work.counts import Graph, Operation, Value, Work
-from pyperf_infer.roofline.work.torch_formulas import torch_work
+from pyperf_infer.roofline.work.torch_formulas import DataDependentError, sizes_of, torch_work
 
 # Operators that hold graphs of their own: how often those run is not in the graph.
 _CONTROL_FLOW = frozenset({"cond", "while_loop", "map_impl", "map", "scan", "associative_scan"})
@@ -104,7 +104,11 @@ class _Reader:
             self._values[node] = of_source[index : index + 1] if isinstance(index, int) and index >= 0 else of_source
             return
         if isinstance(node.target, torch._ops.OpOverload | torch._ops.HigherOrderOperator):
-            self._operate(node, op, prefix)
+            try:
+                self._operate(node, op, prefix)
+            except DataDependentError as error:
+                where = _layer(node) or "the model itself"
+                raise InputError(f"{self._name} cannot be counted: {op} in {where}: {error}.") from error
         # Anything else computes with sizes.
 
     def _operate(self, node: Node, op: str, prefix: str) -> None:
@@ -112,8 +116,7 @@ class _Reader:
         inputs = tuple(dict.fromkeys(value for values in operands for value in values))
         result = node.meta.get("val")
         outputs = tuple(_value(f"{prefix}{node.name}.{number}", one) for number, one in enumerate(tensors_in(result)))
-        given = _arguments(node)
-        work = torch_work(op, node.target, given, result)
+        work = torch_work(op, node.target, _arguments(node), result)
         work = _at_places(work, inputs, self._tensor_values(node))
         self._operations.append(Operation(op, _layer(node), inputs, outputs, work))
         self._values[node] = outputs
@@ -195,5 +198,4 @@ def _layer(node: Node) -> str:
 
 
 def _value(name: str, tensor: Tensor) -> Value:
-    shape = tuple(int(size) for size in tensor.shape)
-    return Value(name, shape, float(tensor.element_size()), tensor.is_floating_point())
+    return Value(name, sizes_of(tensor), float(tensor.element_size()), tensor.is_floating_point())
