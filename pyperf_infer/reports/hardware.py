@@ -35,8 +35,8 @@ def render_hardware(runs: Sequence[ModelledRun], console: Console) -> None:
         print_in_bands(scaling, _KEYS, console)
     for run in runs:
         if run.kernels:
-            title = f"\n{run.device}, batch {run.batch_size} (modelled)"
-            print_lines(Text(safe(title, console), style="bold cyan"), console)
+            title = safe(f"{run.device}, batch {run.batch_size} (modelled)", console)
+            print_lines(Text(f"\n{title}", style="bold cyan"), console)
             print_in_bands(kernel_columns(run.kernels, run), _KEYS, console)
     print_notes(hardware_notes(runs), console)
 

@@ -64,6 +64,8 @@ def test_devices_and_batches_stand_side_by_side(folder: Path) -> None:
     table = run_command("hardware", "slow.onnx", *arguments, cwd=folder).out
     assert "Modelled, not measured" in table
     assert "Split over several (modelled)" in table
+    assert "\nH200 SXM, batch 8 (modelled)\n" in table
+    assert "\\n" not in table
     assert "Figures of H200 SXM: NVIDIA H200" in " ".join(table.split())
 
 
