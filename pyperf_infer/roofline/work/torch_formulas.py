@@ -5,53 +5,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from pyperf_infer.roofline.tensors import storage_of, tensors_in
+from pyperf_infer.roofline.tensors import tensors_in
 from pyperf_infer.roofline.work import formulas
-from pyperf_infer.roofline.work.counts import COPY, UNKNOWN, VIEW, Shape, Work
+from pyperf_infer.roofline.work.counts import UNKNOWN, VIEW, Shape, Work
+from pyperf_infer.roofline.work.torch_families import Arguments, of_family, sizes_of, writes
 
-Arguments = Mapping[str, Any]  # of the operator, by the names of its schema
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _Formula = Callable[[Arguments, Any], Work]
 
-_COPIES = frozenset(
-    """
-    _to_copy _unsafe_view arange cat channel_shuffle clone constant_pad_nd contiguous empty expand_copy eye flip
-    full im2col index index_put lift_fresh_copy linspace one_hot ones pad pixel_shuffle pixel_unshuffle
-    reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
-    replication_pad3d reshape roll rot90 scalar_tensor scatter slice_scatter select_scatter stack tile to tril triu
-    zeros flatten unfold_copy type_as hstack vstack dstack column_stack concat concatenate index_copy scatter_reduce
-    rand randn
-    """.split()
-)
-# What has no tag of its own, or not in every release.
-_ELEMENTWISE = frozenset(
-    """
-    __and__ __or__ __xor__ absolute floor_divide log_sigmoid greater less not_equal divide multiply subtract polar
-    outer ger scatter_add index_add relu relu6 hardtanh hardswish hardsigmoid silu mish gelu elu celu selu
-    leaky_relu prelu _prelu_kernel rrelu glu softplus logit clamp where masked_fill lerp addcmul addcdiv rsub square
-    isnan isinf
-    """.split()
-)
-# Of tensors that are made, and of those that are overwritten, nothing is read.
-_READ_NOTHING = frozenset(
-    """
-    zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty fill zero copy
-    """.split()
-)
-_DROPOUTS = frozenset({"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "native_dropout"})
-_VIEWS = frozenset({"detach", "unsqueeze", "squeeze", "t", "transpose", "meshgrid", "broadcast_tensors"})
-_REDUCTIONS = frozenset(
-    """
-    sum mean amax amin max min prod norm linalg_vector_norm any all argmax argmin cumsum cumprod cummax cummin
-    count_nonzero nansum nanmean aminmax
-    """.split()
-)
-_VARIANCES = frozenset({"var", "std", "var_mean", "std_mean"})
-_SOFTMAXES = frozenset({"softmax", "log_softmax", "_softmax", "_log_softmax", "_safe_softmax", "logsumexp"})
 _NEIGHBOURS = {
     "upsample_linear1d": 2, "upsample_bilinear2d": 4, "_upsample_bilinear2d_aa": 4, "upsample_trilinear3d": 8,
     "upsample_bicubic2d": 16, "_upsample_bicubic2d_aa": 16, "upsample_nearest1d": 1, "upsample_nearest2d": 1,
@@ -67,10 +32,6 @@ _FUSED_ATTENTION = frozenset(
     _scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math flex_attention
     """.split()
 )
-
-
-class DataDependentError(ValueError):
-    """A size is known only when the values are."""
 
 
 def torch_work(op: str, overload: Any, given: Arguments, result: Any) -> Work:
@@ -91,53 +52,10 @@ def torch_work(op: str, overload: Any, given: Arguments, result: Any) -> Work:
         return formula(given, result)
     outputs = list(tensors_in(result))
     if not outputs:  # a size, or a check; unless it writes to what it is given
-        return UNKNOWN if _writes(overload) else VIEW
+        return UNKNOWN if writes(overload) else VIEW
     if package != "aten":
         return UNKNOWN
-    return _of_family(name, overload, given, outputs)
-
-
-def _of_family(name: str, overload: Any, given: Arguments, outputs: list[Tensor]) -> Work:
-    if name in _DROPOUTS:
-        return formulas.elementwise(_shape(outputs[0])) if given.get("train") else VIEW
-    if name in _VIEWS or (not _writes(overload) and _shares_memory(given, outputs)):
-        return VIEW
-    if name in _READ_NOTHING:
-        return Work("copy", read_bytes={0: 0})
-    if name in _COPIES:  # clone has the tag of elementwise ones
-        return COPY
-    if name in _ELEMENTWISE or torch.Tag.pointwise in getattr(overload, "tags", ()):
-        return formulas.elementwise(_shape(outputs[0]))
-    first = next(tensors_in(tuple(given.values())), None)
-    if first is None:
-        return UNKNOWN
-    if name in _REDUCTIONS or name in _VARIANCES:
-        return formulas.reduction(_shape(first), formulas.VARIANCE if name in _VARIANCES else 1)
-    if name in _SOFTMAXES:
-        return formulas.reduction(_shape(first), formulas.SOFTMAX)
-    return UNKNOWN
-
-
-def _writes(overload: Any) -> bool:
-    schema = getattr(overload, "_schema", None)
-    return schema is not None and any(one.alias_info and one.alias_info.is_write for one in schema.arguments)
-
-
-def _shares_memory(given: Arguments, outputs: list[Tensor]) -> bool:
-    """Its results lie where its first operand does."""
-    operand = next(tensors_in(tuple(given.values())), None)
-    return operand is not None and all(storage_of(one) == storage_of(operand) for one in outputs)
-
-
-def _shape(tensor: Tensor) -> Shape:
-    return sizes_of(tensor)
-
-
-def sizes_of(tensor: Tensor) -> Shape:
-    """Raises DataDependentError where one is no number."""
-    if not all(isinstance(size, int) for size in tensor.shape):
-        raise DataDependentError(f"its result has the shape {tuple(tensor.shape)}, which depends on values")
-    return tuple(tensor.shape)
+    return of_family(name, overload, given, outputs)
 
 
 def _first(result: Any) -> Tensor:
@@ -146,9 +64,9 @@ def _first(result: Any) -> Tensor:
 
 def _convolution(given: Arguments, result: Any) -> Work:
     return formulas.convolution(
-        _shape(given["input"]),
-        _shape(given["weight"]),
-        _shape(_first(result)),
+        sizes_of(given["input"]),
+        sizes_of(given["weight"]),
+        sizes_of(_first(result)),
         transposed=bool(given.get("transposed", False)),
         bias=given.get("bias") is not None,
     )
@@ -159,45 +77,47 @@ def _transposed(given: Arguments, result: Any) -> Work:
 
 
 def _linear(given: Arguments, result: Any) -> Work:
-    return formulas.matmul(_shape(given["input"]), _shape(_first(result)), bias=given.get("bias") is not None)
+    return formulas.matmul(sizes_of(given["input"]), sizes_of(_first(result)), bias=given.get("bias") is not None)
 
 
 def _product(left: str, *, bias: str = "") -> _Formula:
     def formula(given: Arguments, result: Any) -> Work:
-        return formulas.matmul(_shape(given[left]), _shape(_first(result)), bias=bool(bias) and given[bias] is not None)
+        return formulas.matmul(
+            sizes_of(given[left]), sizes_of(_first(result)), bias=bool(bias) and given[bias] is not None
+        )
 
     return formula
 
 
 def _addbmm(given: Arguments, result: Any) -> Work:
-    batch, rows, inner = _shape(given["batch1"])
-    columns = _shape(given["batch2"])[2]
+    batch, rows, inner = sizes_of(given["batch1"])
+    columns = sizes_of(given["batch2"])[2]
     work = formulas.matmul((batch, rows, inner), (batch, rows, columns))
-    return Work("matrix", work.macs, other_flops=math.prod(_shape(_first(result))), activations=work.activations)
+    return Work("matrix", work.macs, other_flops=math.prod(sizes_of(_first(result))), activations=work.activations)
 
 
 def _bilinear(given: Arguments, result: Any) -> Work:
-    output, weight = _shape(_first(result)), _shape(given["weight"])
+    output, weight = sizes_of(_first(result)), sizes_of(given["weight"])
     outputs = math.prod(output)
     macs = outputs * weight[2] * (weight[1] + 1)
     return Work("matrix", macs, other_flops=outputs if given.get("bias") is not None else 0, activations=outputs)
 
 
 def _einsum(given: Arguments, result: Any) -> Work:
-    operands = [_shape(one) for one in given["tensors"]]
+    operands = [sizes_of(one) for one in given["tensors"]]
     return formulas.einsum(given["equation"], operands)
 
 
 def _attention(given: Arguments, result: Any) -> Work:
     masked = given.get("attn_mask") is not None or given.get("attn_bias") is not None or bool(given.get("is_causal"))
-    query, key, value = (_shape(given[name]) for name in ("query", "key", "value"))
-    rows = _shape(_first(result))[:-1]  # whose batch may be broadcast
+    query, key, value = (sizes_of(given[name]) for name in ("query", "key", "value"))
+    rows = sizes_of(_first(result))[:-1]  # whose batch may be broadcast
     return formulas.attention((*rows, query[-1]), key[-2], value[-1], masked=masked)
 
 
 def _multi_head(given: Arguments, result: Any) -> Work:
     """Projections of all three, attention of each head, and the projection of its result."""
-    query, key = _shape(given["query"]), _shape(given["key"])
+    query, key = sizes_of(given["query"]), sizes_of(given["key"])
     width, heads = int(given["embed_dim"]), int(given["num_head"])
     rows, keys = math.prod(query[:-1]), math.prod(key[:-1])
     core = formulas.attention((query[0], heads, query[1], width // heads), key[1], width // heads)
@@ -211,8 +131,8 @@ def _multi_head(given: Arguments, result: Any) -> Work:
 
 
 def _encoder_layer(given: Arguments, result: Any) -> Work:
-    source = _shape(given["src"])
-    inner = _shape(given["ffn_weight_1"])[0]
+    source = sizes_of(given["src"])
+    inner = sizes_of(given["ffn_weight_1"])[0]
     attention = _multi_head({"query": given["src"], "key": given["src"], **_heads(given)}, result)
     rows, width = math.prod(source[:-1]), source[-1]
     hidden, elements = rows * inner, rows * width
@@ -235,7 +155,7 @@ def _recurrent(kind: str) -> _Formula:
     def formula(given: Arguments, result: Any) -> Work:
         packed = "data" in given
         steps = given["data"] if packed else given["input"]
-        matrices = [_shape(one) for one in given["params"] if one.dim() == 2]
+        matrices = [sizes_of(one) for one in given["params"] if one.dim() == 2]
         layers = []
         # Of each layer and direction: input to hidden, hidden to hidden, and with a projection hidden to output.
         each = 3 if _is_projected(matrices, kind) else 2
@@ -243,7 +163,7 @@ def _recurrent(kind: str) -> _Formula:
             part = matrices[first : first + each]
             hidden = part[0][0] // formulas.GATES[kind]
             layers.append((sum(map(math.prod, part)), hidden, part[2][0] if each == 3 else hidden))
-        rows = math.prod(_shape(steps)[:-1])
+        rows = math.prod(sizes_of(steps)[:-1])
         return formulas.recurrent(kind, rows, layers, bias=bool(given["has_biases"]))
 
     return formula
@@ -256,9 +176,9 @@ def _is_projected(matrices: list[Shape], kind: str) -> bool:
 
 def _cell(kind: str) -> _Formula:
     def formula(given: Arguments, result: Any) -> Work:
-        matrices = (_shape(given["w_ih"]), _shape(given["w_hh"]))
+        matrices = (sizes_of(given["w_ih"]), sizes_of(given["w_hh"]))
         hidden = matrices[1][1]
-        rows = math.prod(_shape(given["input"])[:-1])
+        rows = math.prod(sizes_of(given["input"])[:-1])
         layers = [(sum(map(math.prod, matrices)), hidden, hidden)]
         return formulas.recurrent(kind, rows, layers, bias=given.get("b_ih") is not None)
 
@@ -268,22 +188,22 @@ def _cell(kind: str) -> _Formula:
 def _batch_norm(given: Arguments, result: Any) -> Work:
     training = bool(given.get("training", given.get("train", False)))
     price = formulas.OWN_STATISTICS if training else formulas.KNOWN_STATISTICS
-    return formulas.normalisation(_shape(given["input"]), affine=given.get("weight") is not None, price=price)
+    return formulas.normalisation(sizes_of(given["input"]), affine=given.get("weight") is not None, price=price)
 
 
 def _instance_norm(given: Arguments, result: Any) -> Work:
     own = bool(given.get("use_input_stats", True))
     price = formulas.OWN_STATISTICS if own else formulas.KNOWN_STATISTICS
-    return formulas.normalisation(_shape(given["input"]), affine=given.get("weight") is not None, price=price)
+    return formulas.normalisation(sizes_of(given["input"]), affine=given.get("weight") is not None, price=price)
 
 
 def _own_norm(given: Arguments, result: Any) -> Work:
-    return formulas.normalisation(_shape(given["input"]), affine=given.get("weight") is not None)
+    return formulas.normalisation(sizes_of(given["input"]), affine=given.get("weight") is not None)
 
 
 def _rms_norm(given: Arguments, result: Any) -> Work:
     affine = given.get("weight") is not None
-    return formulas.normalisation(_shape(given["input"]), affine=affine, price=formulas.RMS, fvcore=False)
+    return formulas.normalisation(sizes_of(given["input"]), affine=affine, price=formulas.RMS, fvcore=False)
 
 
 def _pooling(dimensions: int) -> _Formula:
@@ -291,19 +211,21 @@ def _pooling(dimensions: int) -> _Formula:
         kernel = given["kernel_size"]
         sizes = [kernel] if isinstance(kernel, int) else list(kernel)
         window = math.prod(int(size) for size in sizes * (dimensions if len(sizes) == 1 else 1))
-        return formulas.pooling(_shape(_first(result)), window)
+        return formulas.pooling(sizes_of(_first(result)), window)
 
     return formula
 
 
 def _adaptive(*, average: bool) -> _Formula:
-    return lambda given, _: formulas.adaptive_pooling(_shape(next(tensors_in(tuple(given.values())))), average=average)
+    return lambda given, _: formulas.adaptive_pooling(
+        sizes_of(next(tensors_in(tuple(given.values())))), average=average
+    )
 
 
 def _interpolation(name: str) -> _Formula:
     def formula(_: Arguments, result: Any) -> Work:
         return formulas.interpolation(
-            _shape(_first(result)), _NEIGHBOURS[name], fvcore=_FVCORE_INTERPOLATIONS.get(name, 0)
+            sizes_of(_first(result)), _NEIGHBOURS[name], fvcore=_FVCORE_INTERPOLATIONS.get(name, 0)
         )
 
     return formula
@@ -312,7 +234,7 @@ def _interpolation(name: str) -> _Formula:
 def _grid_sampler(neighbours: int) -> _Formula:
     def formula(given: Arguments, result: Any) -> Work:
         taken = (neighbours, 1, neighbours**2)[given.get("interpolation_mode", 0)]  # linear, nearest, cubic
-        return formulas.interpolation(_shape(_first(result)), taken, fvcore=4)
+        return formulas.interpolation(sizes_of(_first(result)), taken, fvcore=4)
 
     return formula
 
@@ -335,18 +257,18 @@ def _embedding_bag(given: Arguments, result: Any) -> Work:
 
 
 def _tensordot(given: Arguments, result: Any) -> Work:
-    left, outputs = _shape(given["self"]), math.prod(_shape(_first(result)))
+    left, outputs = sizes_of(given["self"]), math.prod(sizes_of(_first(result)))
     inner = math.prod(left[place] for place in given["dims_self"])
     return Work("matrix", outputs * inner, activations=outputs)
 
 
 def _distances(given: Arguments, result: Any) -> Work:
     """A difference, a square and a sum for each coordinate of each pair."""
-    return formulas.elementwise(_shape(_first(result)), 3 * _shape(given["x1"])[-1])
+    return formulas.elementwise(sizes_of(_first(result)), 3 * sizes_of(given["x1"])[-1])
 
 
 def _per_element(price: int) -> _Formula:
-    return lambda _, result: formulas.elementwise(_shape(_first(result)), price)
+    return lambda _, result: formulas.elementwise(sizes_of(_first(result)), price)
 
 
 _FORMULAS: Mapping[str, _Formula] = {
@@ -396,7 +318,7 @@ _FORMULAS: Mapping[str, _Formula] = {
     "embedding_bag": _embedding_bag,
     "_embedding_bag": _embedding_bag,
     **dict.fromkeys(("index_select", "gather", "index"), _table("self")),
-    "col2im": lambda given, _: formulas.reduction(_shape(given["self"])),
+    "col2im": lambda given, _: formulas.reduction(sizes_of(given["self"])),
     **{
         f"quantized_decomposed.{name}_per_{scope}": _per_element(2)
         for name in ("quantize", "dequantize")

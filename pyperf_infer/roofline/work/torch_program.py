@@ -18,7 +18,8 @@ from pyperf_infer.convert.quiet import captured_chatter
 from pyperf_infer.errors import InputError
 from pyperf_infer.roofline.tensors import tensors_in
 from pyperf_infer.roofline.work.counts import Graph, Operation, Value, Work
-from pyperf_infer.roofline.work.torch_formulas import DataDependentError, sizes_of, torch_work
+from pyperf_infer.roofline.work.torch_families import DataDependentError, sizes_of
+from pyperf_infer.roofline.work.torch_formulas import torch_work
 
 # Operators that hold graphs of their own: how often those run is not in the graph.
 _CONTROL_FLOW = frozenset({"cond", "while_loop", "map_impl", "map", "scan", "associative_scan"})
