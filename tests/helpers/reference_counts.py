@@ -101,8 +101,10 @@ def count_torchvision(row: TorchvisionRow) -> ModelWork:
 def _torchvision(model: str, crop: int) -> nn.Module:
     from torchvision.models import get_model_builder, list_models
 
-    by_name = {name.replace("_", ""): name for name in list_models()}
-    builder = get_model_builder(by_name[model.lower().replace("_", "")])
+    name, known = model.lower(), list_models()
+    if name not in known:  # MNASNet0_75 is mnasnet0_75, but ShuffleNet_V2_X2_0 is shufflenet_v2_x2_0
+        (name,) = (one for one in known if one.replace("_", "") == name.replace("_", ""))
+    builder = get_model_builder(name)
     options = {"init_weights": False} if model == "Inception_V3" else {"image_size": crop} if model[:3] == "ViT" else {}
     try:
         with torch.device("meta"):
