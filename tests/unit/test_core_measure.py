@@ -79,7 +79,6 @@ def test_a_target_that_is_steady_enough_converges() -> None:
         assert outcome.relative_half_width <= 0.9
     else:  # on a machine whose other load comes and goes few samples are independent
         assert outcome.reason == "max_duration"
-        assert outcome.duration_ns >= plan.max_duration_ns
     assert len(samples) >= plan.min_samples == 30
 
 
