@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyperf_infer.cli.gate import reader_may_go
-from pyperf_infer.cli.output import results_options, save_text
+from pyperf_infer.cli.output import deliver, results_options
 from pyperf_infer.cli.run_plan import refuse_overwriting
 from pyperf_infer.cli.shared_options import BATCH_SIZES, SHAPE
 from pyperf_infer.errors import PyperfInferError, UsageError
@@ -50,17 +48,12 @@ def count(
         refuse_overwriting({"models": models, "weights": None}, results_file)
         check_writable(results_file)
     counted, code = _counted(models, batch_sizes or (None,), shapes, per_op=per_op)
-    if results_file is not None:
-        save_text(results_file, _text(results_format or "json", counted))
-    with reader_may_go(sys.stdout):
-        if results_file is None and results_format is not None:
-            sys.stdout.write(_text(results_format, counted))
-        elif counted:
-            from rich.console import Console
+    from pyperf_infer.reports.counts import counts_csv, counts_json, counts_markdown, render_counts
 
-            from pyperf_infer.reports.counts import render_counts
-
-            render_counts(counted, Console())
+    texts = {"json": counts_json, "csv": counts_csv, "markdown": counts_markdown}
+    deliver(
+        results_file, results_format, lambda form: texts[form](counted), lambda console: render_counts(counted, console)
+    )
     return code
 
 
@@ -88,9 +81,3 @@ def _counted(
             click.echo("\n".join(map(printable, f"Error: {error}".splitlines())), err=True)
             code = code or error.exit_code
     return found, code
-
-
-def _text(form: str, counted: Sequence[CountedModel]) -> str:
-    from pyperf_infer.reports.counts import counts_csv, counts_json, counts_markdown
-
-    return {"json": counts_json, "csv": counts_csv, "markdown": counts_markdown}[form](counted)

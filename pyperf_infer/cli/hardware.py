@@ -3,21 +3,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from pyperf_infer.cli.gate import reader_may_go
-from pyperf_infer.cli.output import results_options, save_text
+from pyperf_infer.cli.output import deliver, results_options
 from pyperf_infer.cli.run_plan import refuse_overwriting
 from pyperf_infer.cli.shared_options import BATCH_SIZES, SHAPE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyperf_infer.results.hardware_schema import ModelledRun
 
 _MOST_GPUS = 4096
 
@@ -102,21 +95,10 @@ def hardware(
         click.echo(
             f"{asked['measured']} holds no row of this model, precision and shapes on any of these devices", err=True
         )
-    if results_file is not None:
-        save_text(results_file, _text(results_format or "json", runs))
-    with reader_may_go(sys.stdout):
-        if results_file is None and results_format is not None:
-            sys.stdout.write(_text(results_format, runs))
-        else:
-            from rich.console import Console
+    from pyperf_infer.reports.hardware import hardware_csv, hardware_json, hardware_markdown, render_hardware
 
-            from pyperf_infer.reports.hardware import render_hardware
-
-            render_hardware(runs, Console())
+    texts = {"json": hardware_json, "csv": hardware_csv, "markdown": hardware_markdown}
+    deliver(
+        results_file, results_format, lambda form: texts[form](runs), lambda console: render_hardware(runs, console)
+    )
     return 0
-
-
-def _text(form: str, runs: Sequence[ModelledRun]) -> str:
-    from pyperf_infer.reports.hardware import hardware_csv, hardware_json, hardware_markdown
-
-    return {"json": hardware_json, "csv": hardware_csv, "markdown": hardware_markdown}[form](runs)

@@ -15,10 +15,13 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from pyperf_infer.cli.gate import reader_may_go
 from pyperf_infer.cli.parameters import apply_options
 from pyperf_infer.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pyperf_infer.results.schema import Document
 
 Format = Literal["json", "csv", "markdown"]
@@ -148,12 +151,27 @@ class Output:
             sys.stdout.write(document_text(document, samples))
 
 
-def save_text(path: Path, text: str) -> None:
-    """Writes a report and says so. InputError where `path` cannot be written."""
-    from pyperf_infer.results.files import write_text
+def deliver(
+    path: Path | None, form: Format | None, text: Callable[[Format], str], render: Callable[[Console], None]
+) -> None:
+    """What is no document: its `text` to the file (JSON unless another form was asked for) and `render` to the
+    terminal, or the form that was asked for in its place where there is no file.
 
-    write_text(path, text)
-    click.echo(f"Written to {path}", err=True)
+    Raises:
+        InputError: `path` cannot be written.
+    """
+    if path is not None:
+        from pyperf_infer.results.files import write_text
+
+        write_text(path, text(form or "json"))
+        click.echo(f"Written to {path}", err=True)
+    with reader_may_go(sys.stdout):
+        if path is None and form is not None:
+            sys.stdout.write(text(form))
+        else:
+            from rich.console import Console
+
+            render(Console())
 
 
 def save_rescue(document: Document, samples: Arrays = ()) -> Path:

@@ -28,6 +28,8 @@ _KEYS = ("model", "input", "layer", "operator")
 
 def render_counts(models: Sequence[CountedModel], console: Console) -> None:
     """Prints a line a model; and below, where operators were asked for, a table of them for each."""
+    if not models:
+        return
     print_in_bands(model_columns(models), _KEYS, console)
     for model in models:
         if model.ops:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from pyperf_infer.results.files import read_document
 from pyperf_infer.results.hardware_schema import ModelledKernel, ModelledRun, ModelledScaling
 from pyperf_infer.roofline.gpu_peaks import peaks_of
 from pyperf_infer.roofline.hardware import Device, device_of
-from pyperf_infer.roofline.what_if import WhatIf, cached, largest_batch, memory_bytes, scaled, turning_batch, what_if
+from pyperf_infer.roofline.what_if import WhatIf, largest_batch, memory_bytes, scaled, turning_batch, what_if
 from pyperf_infer.roofline.work.count import count
 
 if TYPE_CHECKING:
@@ -64,22 +65,23 @@ def model_runs(asked: Asked) -> list[ModelledRun]:
             f"{asked.model}: its batch is fixed, so that it cannot be split over several GPUs; leave out --gpus."
         )
 
+    @cache
     def counted(batch: int | None) -> ModelWork:
         whole = resolve_shapes(structure.inputs, None if given else batch, given or None, drawn=False)
         if given and batch is not None:  # --shape says all but how many
             whole |= {one.name: (batch, *whole[one.name][1:]) for one in structure.inputs if _is_open(one)}
         return count(structure, whole, float_bytes=_FLOAT_BYTES.get(asked.precision))
 
-    at = cached(counted)
     runs = []
-    for batch in dict.fromkeys(asked.batch_sizes):
+    for asked_batch in dict.fromkeys(asked.batch_sizes):
+        batch = 1 if asked_batch is None and open_batch and not given else asked_batch
         if given and batch is not None:
             resolve_shapes(structure.inputs, batch, given, drawn=False)  # refuses two batches that contradict
-        work = counted(batch) if batch is None else at(batch)
+        work = counted(batch)
         for device in devices:
             run = _run(asked, structure, what_if(work, device, asked.precision), device, document)
             if open_batch:
-                run = _with_batches(run, asked, device, at)
+                run = _with_batches(run, asked, device, counted)
             runs.append(run)
     return runs
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -135,11 +134,6 @@ def scaled(count_at: CountAt, device: Device, precision: str, batch: int, device
     transfer_s = moved / one_way
     time_s = part.time_s + transfer_s
     return Scaled(devices, time_s, transfer_s, alone / (devices * time_s) if time_s else 0.0)
-
-
-def cached(count_at: CountAt) -> CountAt:
-    """Each batch is counted once."""
-    return cache(count_at)
 
 
 def memory_bytes(work: ModelWork) -> int:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 from pyperf_infer.roofline.work.counts import Graph, Kernel, Operation, Value
 
-_JOINS = ("elementwise",)
 _TAKES = ("matrix", "elementwise", "normalisation", "copy")
 
 
@@ -140,7 +139,7 @@ def _joined(
 ) -> _Group | None:
     """The kernel that it becomes a part of: the latest of those that may take it."""
     work = operation.work
-    if work.kind not in _JOINS and not _is_folded(operation):
+    if work.kind != "elementwise" and not _is_folded(operation):
         return None
     size = sum(value.count for value in operation.outputs)
     found, latest = None, -1

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import Node
+from torch.utils._pytree import tree_leaves
 
 from pyperf_infer.convert.failure import explain, last_lines
 from pyperf_infer.convert.flat import flattened
@@ -151,7 +153,7 @@ def _at_places(work: Work, inputs: Sequence[Value], tensors: Sequence[Value]) ->
     if not work.read_bytes:
         return work
     read = {inputs.index(tensors[place]): size for place, size in work.read_bytes.items() if place < len(tensors)}
-    return Work(work.kind, work.macs, work.other_flops, work.fvcore_other_flops, work.activations, read_bytes=read)
+    return replace(work, read_bytes=read)
 
 
 def _arguments(node: Node) -> dict[str, Any]:
@@ -167,15 +169,8 @@ def _arguments(node: Node) -> dict[str, Any]:
     return {**defaults, **given, **named}
 
 
-def _nodes_in(value: Any) -> Iterator[Node]:
-    if isinstance(value, Node):
-        yield value
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _nodes_in(one)
-    elif isinstance(value, tuple | list):
-        for one in value:
-            yield from _nodes_in(one)
+def _nodes_in(value: Any) -> list[Node]:
+    return [one for one in tree_leaves(value) if isinstance(one, Node)]
 
 
 def _works_in_place(target: Any) -> bool:
