@@ -35,7 +35,7 @@ std::int64_t run_batch(Runner& runner, Mode mode, std::int64_t calls, Samples& s
 }
 
 MeasureOutcome measure(Runner& runner, Mode mode, const StopPlan& plan, Samples& samples, Checkpoint& checkpoint) {
-  StopRule rule(plan);
+  StopRule rule(plan, [&runner] { return runner.now_ns(); });
   MeasureOutcome outcome;
   BatchSize batch_size;
   const std::int64_t first = samples.count();

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
-#include "core/clock.hpp"
 #include "core/error.hpp"
 #include "core/guard.hpp"
 
@@ -138,9 +138,9 @@ const char* name_of(StopReason reason) {
   return "unknown";
 }
 
-StopRule::StopRule(const StopPlan& plan, bool paced)
+StopRule::StopRule(const StopPlan& plan, Clock now_ns)
     : plan_(plan),
-      paced_(paced),
+      now_ns_(std::move(now_ns)),
       ns_per_sample_(kNsPerSample),
       next_look_(before_next(std::max(plan.min_samples, static_cast<std::int64_t>(kFewestIndependent)))) {
   check(plan_);
@@ -159,7 +159,7 @@ std::optional<StopReason> StopRule::observe(std::span<const std::int64_t> sample
   if (time_to_look || ((out_of_time || out_of_room) && count >= plan_.min_samples)) {
     ++looks_;
     next_look_ = grown(count);
-    const std::int64_t begin_ns = SteadyClock::now_ns();
+    const std::int64_t begin_ns = now_ns_ ? now_ns_() : 0;
     // A look that was due in any case is no choice, and needs no second.
     const bool chosen = !out_of_time && !out_of_room;
     const bool narrow = narrow_enough(samples, chosen);
@@ -167,7 +167,7 @@ std::optional<StopReason> StopRule::observe(std::span<const std::int64_t> sample
     const double fewest = may_be_a_spell ? kFewestOfAMoment : kFewestIndependent;
     const bool stop = narrow && ((narrow_before_ && independent_ >= fewest) || !chosen);
     narrow_before_ = narrow;
-    const std::int64_t look_ns = SteadyClock::now_ns() - begin_ns;
+    const std::int64_t look_ns = now_ns_ ? now_ns_() - begin_ns : 0;
     looks_ns_ += look_ns;
     ns_per_sample_ = static_cast<double>(look_ns) / static_cast<double>(std::min(count, most_looked_at(plan_)));
     if (stop && (minimums_met || !chosen)) return StopReason::kConverged;
@@ -178,7 +178,7 @@ std::optional<StopReason> StopRule::observe(std::span<const std::int64_t> sample
 }
 
 bool StopRule::paid_for(std::int64_t count, std::int64_t elapsed_ns) const {
-  if (!paced_) return true;
+  if (!now_ns_) return true;
   const double next_ns = ns_per_sample_ * static_cast<double>(std::min(count, most_looked_at(plan_)));
   // And the one that the end of the budget asks for.
   return static_cast<double>(looks_ns_) + 2.0 * next_ns <= kMostShare * static_cast<double>(elapsed_ns);
@@ -198,7 +198,7 @@ bool StopRule::narrow_enough(std::span<const std::int64_t> samples, bool chosen)
 }
 
 Replay replay(std::span<const std::int64_t> samples, const StopPlan& plan) {
-  StopRule rule(plan, false);
+  StopRule rule(plan);
   Replay outcome;
   std::int64_t elapsed_ns = 0;
   for (const std::int64_t sample : samples) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -35,8 +36,10 @@ const char* name_of(StopReason reason);
 // depend on each other.
 class StopRule {
  public:
-  // `paced`: looks wait until they are a hundredth of the time measured.
-  explicit StopRule(const StopPlan& plan, bool paced = true);
+  // What reads the clock of the measurement: looks wait until they are a hundredth of the time measured. Without one
+  // they take no time.
+  using Clock = std::function<std::int64_t()>;
+  explicit StopRule(const StopPlan& plan, Clock now_ns = nullptr);
 
   // To be called between batches; looks only when it is time to. Samples are those so far, the earlier ones unchanged.
   std::optional<StopReason> observe(std::span<const std::int64_t> samples, std::int64_t elapsed_ns);
@@ -52,7 +55,7 @@ class StopRule {
   bool narrow_enough(std::span<const std::int64_t> samples, bool chosen);
 
   StopPlan plan_;
-  bool paced_;
+  Clock now_ns_;
   bool narrow_before_ = false;    // at the last look
   double independent_ = 0.0;      // samples, at the last look
   double most_dependence_ = 1.0;  // that any look saw

@@ -32,7 +32,7 @@ Duration two_kinds(std::uint64_t seed) {
 // The count at which the rule stops when it is shown all samples up to each multiple of `batch`; -1: never.
 std::int64_t count_at_stop(const StopPlan& plan, const std::vector<std::int64_t>& samples, std::int64_t batch,
                            std::int64_t elapsed_ns = 0) {
-  StopRule rule(plan, false);
+  StopRule rule(plan);
   for (std::int64_t n = batch; n <= static_cast<std::int64_t>(samples.size()); n += batch) {
     const auto reason = rule.observe({samples.data(), static_cast<std::size_t>(n)}, elapsed_ns);
     if (reason) {
@@ -47,18 +47,18 @@ std::int64_t count_at_stop(const StopPlan& plan, const std::vector<std::int64_t>
 
 TEST(stopping, the_least_number_of_samples_holds) {
   const auto samples = samples_of(always(1'000'000), 30);
-  StopRule rule(quick_plan(), false);
+  StopRule rule(quick_plan());
   for (std::size_t n = 1; n < 30; ++n) CHECK(!rule.observe({samples.data(), n}, 2 * kSecond));
   CHECK(!rule.observe(samples, 2 * kSecond));
   CHECK_EQUAL(rule.looks(), 0);  // fifty are needed to tell how much they depend on each other
   CHECK(rule.observe(samples, 20 * kSecond) == StopReason::kConverged);
-  StopRule few(quick_plan(), false);
+  StopRule few(quick_plan());
   CHECK(few.observe(std::span(samples).first(29), 20 * kSecond) == StopReason::kMaxDuration);
 }
 
 TEST(stopping, the_least_duration_holds) {
   const auto samples = samples_of(always(1'000'000), 1'000);
-  StopRule rule(StopPlan{}, false);
+  StopRule rule(StopPlan{});
   CHECK(!rule.observe(samples, kSecond - 1));
   CHECK_EQUAL(rule.looks(), 1);
   CHECK(rule.observe(samples, kSecond) == StopReason::kConverged);
@@ -66,14 +66,14 @@ TEST(stopping, the_least_duration_holds) {
 
 TEST(stopping, a_wide_interval_goes_on_until_the_budget_is_spent) {
   const auto samples = samples_of(two_kinds(1), 5'000);
-  StopRule rule(StopPlan{}, false);
+  StopRule rule(StopPlan{});
   for (std::size_t n = 1; n <= samples.size(); ++n) CHECK(!rule.observe({samples.data(), n}, 20 * kSecond - 1));
   CHECK(rule.observe(samples, 20 * kSecond) == StopReason::kMaxDuration);
 }
 
 TEST(stopping, the_budget_ends_it_below_the_least_number_of_samples_too) {
   const auto samples = samples_of(always(1'000'000), 3);
-  StopRule rule(StopPlan{}, false);
+  StopRule rule(StopPlan{});
   CHECK(rule.observe(samples, 20 * kSecond) == StopReason::kMaxDuration);
   CHECK_EQUAL(rule.looks(), 0);
 }
@@ -82,14 +82,14 @@ TEST(stopping, the_most_samples_end_it) {
   auto plan = quick_plan();
   plan.max_samples = 500;
   const auto samples = samples_of(two_kinds(1), 500);
-  StopRule rule(plan, false);
+  StopRule rule(plan);
   CHECK(!rule.observe({samples.data(), 499}, 0));
   CHECK(rule.observe(samples, 0) == StopReason::kMaxSamples);
 }
 
 TEST(stopping, a_last_look_is_taken_when_the_budget_is_spent) {
   auto samples = samples_of(two_kinds(1), 30);
-  StopRule rule(quick_plan(), false);
+  StopRule rule(quick_plan());
   CHECK(!rule.observe(samples, 0));
   samples.assign(31, 1'000'000);  // one more is too early for a look
   CHECK(!rule.observe(samples, 0));
@@ -98,7 +98,7 @@ TEST(stopping, a_last_look_is_taken_when_the_budget_is_spent) {
 
 TEST(stopping, looks_come_at_counts_that_grow_geometrically) {
   const auto samples = samples_of(two_kinds(1), 10'000);
-  StopRule rule(quick_plan(), false);
+  StopRule rule(quick_plan());
   std::vector<std::size_t> looked_at;
   for (std::size_t n = 1; n <= samples.size(); ++n) {
     const auto before = rule.looks();
@@ -136,7 +136,7 @@ TEST(stopping, no_interval_is_narrower_than_a_step_of_the_clock) {
   plan.clock_step_ns = 100;
   const auto coarse = samples_of(always(1'000), 1'000);  // every sample alike: half a step is 5% of it
   CHECK_EQUAL(count_at_stop(plan, coarse, 100), -1);
-  StopRule rule(plan, false);
+  StopRule rule(plan);
   CHECK(!rule.observe(coarse, 0));
   CHECK_EQUAL(*rule.half_width(), 0.05);
 }
@@ -144,7 +144,7 @@ TEST(stopping, no_interval_is_narrower_than_a_step_of_the_clock) {
 TEST(stopping, a_median_of_nothing_is_never_known_well) {
   const auto nothing = samples_of(always(0), 1'000);
   CHECK_EQUAL(count_at_stop(quick_plan(), nothing, 100), -1);
-  StopRule rule(quick_plan(), false);
+  StopRule rule(quick_plan());
   CHECK(!rule.observe(nothing, 0));
   CHECK(std::isinf(*rule.half_width()));
 }
@@ -152,7 +152,7 @@ TEST(stopping, a_median_of_nothing_is_never_known_well) {
 TEST(stopping, too_few_samples_have_no_interval) {
   auto plan = quick_plan();
   plan.min_samples = 1;
-  StopRule rule(plan, false);
+  StopRule rule(plan);
   CHECK(!rule.observe({}, 0));
   CHECK(rule.observe(samples_of(always(5), 5), 20 * kSecond) == StopReason::kMaxDuration);
   CHECK(!rule.half_width());
@@ -163,11 +163,11 @@ TEST(stopping, too_few_samples_have_no_interval) {
 
 TEST(stopping, it_takes_two_looks_in_a_row_unless_the_budget_asks_for_the_look) {
   const auto alike = samples_of(always(1'000'000), 300);
-  StopRule rule(quick_plan(), false);
+  StopRule rule(quick_plan());
   CHECK(!rule.observe(std::span(alike).first(34), 6 * kSecond));
   CHECK(!rule.observe(std::span(alike).first(40), 6 * kSecond));  // no look at that count
   CHECK(rule.observe(std::span(alike).first(51), 6 * kSecond) == StopReason::kConverged);
-  StopRule spent(quick_plan(), false);
+  StopRule spent(quick_plan());
   CHECK(spent.observe(std::span(alike).first(30), 20 * kSecond) == StopReason::kConverged);
 }
 
@@ -196,21 +196,24 @@ TEST(stopping, a_median_in_the_gap_between_two_modes_does_not_stop_it_where_it_m
 
 TEST(stopping, looks_wait_until_they_are_a_hundredth_of_the_time) {
   const auto samples = samples_of(two_kinds(1), 100'000);
-  StopRule rule(quick_plan());
+  const FreshClock clock(500'000);  // what a look takes
+  StopRule rule(quick_plan(), &FakeClock::now_ns);
+  StopRule unpaced(quick_plan());
   std::int64_t elapsed_ns = 0;
   for (std::size_t n = 100; n <= samples.size(); n += 100) {
     elapsed_ns += 100 * 10'000;
     CHECK(!rule.observe({samples.data(), n}, elapsed_ns));
+    CHECK(!unpaced.observe({samples.data(), n}, elapsed_ns));
   }
-  StopRule unpaced(quick_plan(), false);
-  for (std::size_t n = 100; n <= samples.size(); n += 100) CHECK(!unpaced.observe({samples.data(), n}, 0));
-  CHECK(rule.looks() > 0);
-  CHECK(rule.looks_ns() > 0);
+  CHECK(rule.looks() > 1);
+  CHECK(rule.looks_ns() * 100 <= elapsed_ns);
+  CHECK_EQUAL(rule.looks_ns(), rule.looks() * 500'000);
+  CHECK(unpaced.looks() > rule.looks());
+  CHECK_EQUAL(unpaced.looks_ns(), 0);
 
-  StopRule rushed(quick_plan());  // a million samples in no time at all: nothing pays for a look
+  StopRule rushed(quick_plan(), &FakeClock::now_ns);  // a million samples in no time at all: nothing pays for a look
   CHECK(!rushed.observe(samples, 1));
   CHECK_EQUAL(rushed.looks(), 0);
-  CHECK_EQUAL(unpaced.looks() > rushed.looks(), true);
 }
 
 TEST(stopping, the_interval_of_another_quantile_can_decide) {
@@ -226,7 +229,7 @@ TEST(stopping, the_interval_of_another_quantile_can_decide) {
 }
 
 TEST(stopping, the_width_at_the_last_look_is_told) {
-  StopRule rule(quick_plan(), false);
+  StopRule rule(quick_plan());
   CHECK(!rule.half_width());
   const auto samples = samples_of(two_kinds(1), 1'000);
   CHECK(!rule.observe(samples, 0));
@@ -237,11 +240,11 @@ TEST(stopping, the_width_at_the_last_look_is_told) {
 TEST(stopping, of_millions_of_samples_runs_from_all_of_them_are_looked_at) {
   // The second half is another level: a look at the first or the last part alone would call the median known well.
   std::vector<std::int64_t> samples(2'000'000, 1'000'000);
-  StopRule even(quick_plan(), false);
+  StopRule even(quick_plan());
   CHECK(!even.observe(samples, 0));
   CHECK(even.half_width() && *even.half_width() < 1e-5);
   std::fill(samples.begin() + 1'000'000, samples.end(), 2'000'000);
-  StopRule halves(quick_plan(), false);
+  StopRule halves(quick_plan());
   CHECK(!halves.observe(samples, 0));
   CHECK(!halves.half_width() || *halves.half_width() > 0.01);
 }
