@@ -196,7 +196,7 @@ TEST(stopping, a_median_in_the_gap_between_two_modes_does_not_stop_it_where_it_m
 
 TEST(stopping, looks_wait_until_they_are_a_hundredth_of_the_time) {
   const auto samples = samples_of(two_kinds(1), 100'000);
-  const FreshClock clock(500'000);  // what a look takes
+  const FreshClock clock(4'900);  // what a look takes: too much of a hundred samples' time, little of thousands'
   StopRule rule(quick_plan(), &FakeClock::now_ns);
   StopRule unpaced(quick_plan());
   std::int64_t elapsed_ns = 0;
@@ -207,7 +207,7 @@ TEST(stopping, looks_wait_until_they_are_a_hundredth_of_the_time) {
   }
   CHECK(rule.looks() > 1);
   CHECK(rule.looks_ns() * 100 <= elapsed_ns);
-  CHECK_EQUAL(rule.looks_ns(), rule.looks() * 500'000);
+  CHECK_EQUAL(rule.looks_ns(), rule.looks() * 4'900);
   CHECK(unpaced.looks() > rule.looks());
   CHECK_EQUAL(unpaced.looks_ns(), 0);
 
