@@ -108,11 +108,19 @@ def _smaller(operation: Operation, inputs: tuple[Value, ...], outputs: tuple[Val
 
 @dataclass(frozen=True)
 class Kernel:
-    """Operations that are executed in one go, and the bytes that go in and out of it."""
+    """Operations that are executed in one go, and the bytes that go in and out of it.
+
+    `weight_bytes`: of `read_bytes`, what it reads of weights.
+    """
 
     operations: tuple[Operation, ...]
     read_bytes: int
     written_bytes: int
+    weight_bytes: int = 0
+
+    @property
+    def macs(self) -> int:
+        return sum(one.work.macs for one in self.operations)
 
 
 @dataclass(frozen=True)

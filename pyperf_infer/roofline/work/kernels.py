@@ -10,12 +10,36 @@ writes what others need of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyperf_infer.roofline.work.counts import Graph, Kernel, Operation, Value
 
 _TAKES = ("matrix", "elementwise", "normalisation", "copy")
+
+
+class Dataflow:
+    """Who reads what in a graph: what it takes to tell the bytes of any of its operations that run in one go."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.roots = _roots(graph.operations)
+        self.users = _users(graph, self.roots)
+        self.weights = {value.name for value in graph.weights}
+        self._sizes = _sizes(graph)
+
+    def root(self, name: str) -> str:
+        """The tensor that a view is a view of; other tensors are their own."""
+        return self.roots.get(name, name)
+
+    def size_bytes(self, root: str, otherwise: int) -> int:
+        return self._sizes.get(root, otherwise)
+
+    def kernel(self, operations: Iterable[Operation]) -> Kernel:
+        """`operations`, in the order of the graph, executed in one go."""
+        group = _Group()
+        for operation in operations:
+            group.add(operation, self)
+        return group.kernel(self)
 
 
 @dataclass
@@ -25,11 +49,34 @@ class _Group:
     reads: dict[str, dict[str, int]] = field(default_factory=dict)  # root -> its views, by name -> bytes
     root_bytes: dict[str, int] = field(default_factory=dict)
 
+    def add(self, operation: Operation, flow: Dataflow) -> None:
+        self.operations.append(operation)
+        if operation.work.kind == "view":
+            return
+        for place, value in enumerate(operation.inputs):
+            root = flow.root(value.name)
+            if root in self.made:
+                continue
+            part = (operation.work.read_bytes or {}).get(place, value.size_bytes)
+            views = self.reads.setdefault(root, {})
+            views[value.name] = max(part, views.get(value.name, 0))
+            self.root_bytes[root] = flow.size_bytes(root, part)
+        for value in operation.outputs:
+            self.made[value.name] = value
+
+    def kernel(self, flow: Dataflow) -> Kernel:
+        own = {id(one) for one in self.operations}
+        written = sum(value.size_bytes for name, value in self.made.items() if flow.users.get(name, set()) - own)
+        # Views may overlap, or repeat their tensor: no more of it is read than there is.
+        read = {root: min(sum(views.values()), self.root_bytes[root]) for root, views in self.reads.items()}
+        of_weights = sum(size for root, size in read.items() if root in flow.weights)
+        return Kernel(tuple(self.operations), sum(read.values()), written, of_weights)
+
 
 def kernels(graph: Graph) -> tuple[Kernel, ...]:
     """In the order of their first operations. Views stand in kernels of their own, of no bytes."""
-    groups, users = _groups(graph)
-    return tuple(_kernel(group, users) for group in groups)
+    flow = Dataflow(graph)
+    return tuple(group.kernel(flow) for group in _groups(graph, flow))
 
 
 def activation_bytes_peak(graph: Graph) -> int:
@@ -37,7 +84,9 @@ def activation_bytes_peak(graph: Graph) -> int:
 
     Kernels run in the order of their last operations; what they make and use themselves takes no memory.
     """
-    groups, users = _groups(graph)
+    flow = Dataflow(graph)
+    users = flow.users
+    groups = _groups(graph, flow)
     place = {id(one): number for number, one in enumerate(graph.operations)}
     groups = sorted((one for one in groups if one.made), key=lambda one: max(place[id(op)] for op in one.operations))
     turn = {id(op): number for number, one in enumerate(groups) for op in one.operations}
@@ -63,35 +112,22 @@ def activation_bytes_peak(graph: Graph) -> int:
     return peak
 
 
-def _groups(graph: Graph) -> tuple[list[_Group], dict[str, set[int]]]:
-    """And, for each tensor, the operations that read it."""
-    roots = _roots(graph.operations)
-    users = _users(graph, roots)
-    sizes = _sizes(graph)
+def _groups(graph: Graph, flow: Dataflow) -> list[_Group]:
     groups: list[_Group] = []
     maker: dict[str, _Group] = {}
     made_at: dict[str, int] = {}
     for number, operation in enumerate(graph.operations):
-        group = _joined(operation, roots, users, maker, made_at)
+        group = _joined(operation, flow, maker, made_at)
         if group is None:
             group = _Group()
             groups.append(group)
-        group.operations.append(operation)
+        group.add(operation, flow)
         if operation.work.kind == "view":
             continue
-        for place, value in enumerate(operation.inputs):
-            root = roots.get(value.name, value.name)
-            if maker.get(root) is group:
-                continue
-            part = (operation.work.read_bytes or {}).get(place, value.size_bytes)
-            views = group.reads.setdefault(root, {})
-            views[value.name] = max(part, views.get(value.name, 0))
-            group.root_bytes[root] = sizes.get(root, part)
         for value in operation.outputs:
-            group.made[value.name] = value
             maker[value.name] = group
             made_at[value.name] = number
-    return groups, users
+    return groups
 
 
 def bytes_of_model(graph: Graph) -> int:
@@ -131,11 +167,7 @@ def _sizes(graph: Graph) -> dict[str, int]:
 
 
 def _joined(
-    operation: Operation,
-    roots: Mapping[str, str],
-    users: Mapping[str, set[int]],
-    maker: Mapping[str, _Group],
-    made_at: Mapping[str, int],
+    operation: Operation, flow: Dataflow, maker: Mapping[str, _Group], made_at: Mapping[str, int]
 ) -> _Group | None:
     """The kernel that it becomes a part of: the latest of those that may take it."""
     work = operation.work
@@ -144,9 +176,9 @@ def _joined(
     size = sum(value.count for value in operation.outputs)
     found, latest = None, -1
     for value in operation.inputs:
-        root = roots.get(value.name, value.name)
+        root = flow.root(value.name)
         group = maker.get(root)
-        if group is None or users.get(root) != {id(operation)} or size > value.count:
+        if group is None or flow.users.get(root) != {id(operation)} or size > value.count:
             continue
         if made_at[root] > latest and all(one.work.kind in _TAKES for one in group.operations):
             found, latest = group, made_at[root]
@@ -156,11 +188,3 @@ def _joined(
 def _is_folded(operation: Operation) -> bool:
     """Batch normalisation over statistics that are known is a scale and a shift."""
     return operation.work.kind == "normalisation" and operation.work.other_flops == 2 * operation.inputs[0].count
-
-
-def _kernel(group: _Group, users: Mapping[str, set[int]]) -> Kernel:
-    own = {id(one) for one in group.operations}
-    written = sum(value.size_bytes for name, value in group.made.items() if users.get(name, set()) - own)
-    # Views may overlap, or repeat their tensor: no more of it is read than there is.
-    read = sum(min(sum(views.values()), group.root_bytes[root]) for root, views in group.reads.items())
-    return Kernel(tuple(group.operations), read, written)
