@@ -16,7 +16,8 @@ def models() -> None:
 def list_command(pattern: str | None) -> None:
     """List models whose name matches PATTERN (a part of it, or with * and ?).
 
-    Built-in models are listed; a PATTERN that begins with timm: lists timm's.
+    Built-in models are listed; a PATTERN that begins with timm: lists timm's, one that begins with hf: those of
+    Hugging Face's transformers.
 
     Example: pyperf-infer models list 'timm:*vit*'
     """

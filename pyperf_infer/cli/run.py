@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 def run(quiet: bool, results_file: Path | None, results_format: Any, export_samples: Path | None, **asked: Any) -> int:
     """Time MODELs on PyTorch and ONNX Runtime, in a native loop.
 
-    A MODEL is built in (pyperf-infer models list), timm:NAME, the path of an .onnx or .yaml file, or
-    package.module:factory. Outputs are compared before anything is timed. With --vs, each is compared in this process
-    with another model, backend or other options: --vs resnet18, --vs "--opt-level basic".
+    A MODEL is built in (pyperf-infer models list), timm:NAME, hf:NAME, the path of an .onnx or .yaml file,
+    or package.module:factory. Outputs are compared before anything is timed. With --vs, each is compared in this
+    process with another model, backend or other options: --vs resnet18, --vs "--opt-level basic".
 
     Exit codes: 0 done; 1 outputs differ or are no numbers, a time is impossible, or --fail-if-slower fired; 2 usage;
     3 input that cannot be used; 4 backend not there; 5 the measurement failed; 130 interrupted, with what was measured

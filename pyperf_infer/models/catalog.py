@@ -11,6 +11,8 @@ from pyperf_infer.errors import InputError
 from pyperf_infer.models.config import nearest, read_config
 from pyperf_infer.models.config_source import ConfigSource
 from pyperf_infer.models.factory_source import FactorySource
+from pyperf_infer.models.hf_source import PREFIX as HF
+from pyperf_infer.models.hf_source import HfSource, hf_models
 from pyperf_infer.models.onnx_source import OnnxSource
 from pyperf_infer.models.spec import ModelListing, ModelSource
 from pyperf_infer.models.timm_source import PREFIX as TIMM
@@ -20,7 +22,7 @@ _CONFIGS = Path(__file__).parent / "configs"
 _YAML = (".yaml", ".yml")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _FORMS = (
-    "A model is a built-in name, timm:NAME, a path to an .onnx or .yaml file, or package.module:factory; "
+    "A model is a built-in name, timm:NAME, hf:NAME, a path to an .onnx or .yaml file, or package.module:factory; "
     "`pyperf-infer models list` lists the built-in ones."
 )
 
@@ -33,7 +35,7 @@ def builtin_names() -> list[str]:
 def resolve(name: str) -> ModelSource:
     """Where the model called `name` comes from. InputError, with the nearest names, where there is none.
 
-    timm's names and a factory are looked up only by `load` and `info`, as that means importing them.
+    timm's and transformers' names and a factory are looked up only by `load` and `info`, as that means importing them.
     """
     path = Path(name)
     suffix = path.suffix.lower()
@@ -41,19 +43,19 @@ def resolve(name: str) -> ModelSource:
         return ConfigSource(name, "built-in", _CONFIGS / f"{name}.yaml")
     if name.startswith(TIMM) and name != TIMM:
         return TimmSource(name)
+    if name.startswith(HF) and name != HF:
+        return HfSource(name)
     if suffix == ".onnx":
         return OnnxSource(name, _existing(path))
     if suffix in _YAML:
         return ConfigSource(name, "config", _existing(path))
-    if name.startswith("hf:"):
-        raise InputError(f"{name}: models of Hugging Face's transformers are not supported by this version. {_FORMS}")
     if _FACTORY.fullmatch(name) and ".py:" not in name:
         return FactorySource(name)
     raise InputError(_unknown(name, path, suffix))
 
 
 def list_models(pattern: str | None = None) -> list[ModelListing]:
-    """Built-in models; timm's where `pattern` begins with "timm:".
+    """Built-in models; timm's where `pattern` begins with "timm:", transformers' where it begins with "hf:".
 
     A pattern with `*`, `?` or `[` is matched as a whole, any other is looked for anywhere in the name; case does not
     matter. InputError where nothing matches.
@@ -61,6 +63,9 @@ def list_models(pattern: str | None = None) -> list[ModelListing]:
     if pattern is not None and pattern.startswith(TIMM):
         rest = pattern.removeprefix(TIMM)
         listings = [ModelListing(name, "timm", "") for name in timm_names() if _matches(name.removeprefix(TIMM), rest)]
+    elif pattern is not None and pattern.startswith(HF):
+        rest = pattern.removeprefix(HF)
+        listings = [one for one in hf_models() if _matches(one.name.removeprefix(HF), rest)]
     else:
         listings = [
             ModelListing(name, "built-in", read_config(_CONFIGS / f"{name}.yaml").description)
@@ -68,10 +73,10 @@ def list_models(pattern: str | None = None) -> list[ModelListing]:
             if _matches(name, pattern or "")
         ]
     if not listings:
-        known = [] if pattern is None or pattern.startswith(TIMM) else builtin_names()
-        raise InputError(
-            f"no model matches {pattern!r}{nearest(pattern or '', known)}. For timm's write 'timm:*{pattern}*'."
-        )
+        elsewhere = (pattern or "").startswith((TIMM, HF))
+        known = [] if elsewhere else builtin_names()
+        advice = "" if elsewhere else f" For timm's write 'timm:*{pattern}*', for transformers' 'hf:*{pattern}*'."
+        raise InputError(f"no model matches {pattern!r}{nearest(pattern or '', known)}.{advice}")
     return listings
 
 

@@ -25,8 +25,9 @@ def make_inputs(
 ) -> dict[str, NDArray[Any]]:
     """One array for each input, in the order of `specs`.
 
-    Floats are standard normal. Integers and bools are 0 or 1 with equal chance: integers are mostly indices (tokens,
-    classes, masks), and those two are valid in any vocabulary. Each input draws from a stream of its own (`seed` and
+    Floats are standard normal. Integers are drawn evenly from 0 to `below` - 1 where the spec says so: tokens of a
+    known vocabulary. Others, and bools, are 0 or 1 with equal chance: integers are mostly indices (tokens, classes,
+    masks), and those two are valid in any vocabulary. Each input draws from a stream of its own (`seed` and
     its name), so that another input's shape does not change it.
     """
     return {spec.name: _draw(spec, resolved_shapes[spec.name], seed) for spec in specs}
@@ -38,6 +39,8 @@ def _draw(spec: InputSpec, shape: tuple[int, ...], seed: int) -> NDArray[Any]:
         return random.standard_normal(shape)
     if spec.dtype in ("float32", "float16", "bfloat16"):
         return np.asarray(random.standard_normal(shape, dtype=np.float32)).astype(_dtype(spec.dtype), copy=False)
+    if spec.below is not None:
+        return np.asarray(random.integers(0, spec.below, shape, dtype=np.int64)).astype(_dtype(spec.dtype))
     return np.asarray(random.integers(0, 2, shape, dtype=np.uint8)).astype(_dtype(spec.dtype))
 
 

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 class InputSpec:
     """One input. A dimension is an int (fixed), a str (open, with a name such as "batch") or None (open, no name).
 
-    `dtype` is numpy's name: "float32", "bfloat16", "int64", "bool" ...
+    `dtype` is numpy's name: "float32", "bfloat16", "int64", "bool" ... Integers are drawn from 0 to `below` - 1; where
+    nothing is known of them they are 0 or 1, which are valid in any vocabulary.
     """
 
     name: str
     shape: tuple[int | str | None, ...]
     dtype: str
+    below: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class ModelListing:
 
 
 class ModelSource(Protocol):
-    """A model that was named and found, but not built yet. `source`: built-in, config, timm, onnx or factory."""
+    """A model that was named and found, but not built yet. `source`: built-in, config, timm, hf, onnx or
+    factory."""
 
     @property
     def name(self) -> str: ...

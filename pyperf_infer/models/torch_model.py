@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sysconfig
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from pyperf_infer.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pyperf_infer.models.weights import Adapt
 
 
 def with_shapes(
@@ -41,20 +44,25 @@ def with_shapes(
                 f"--shape {'x'.join(map(str, shape))}: input {spec.name!r} has {len(spec.shape)} dimensions, such as "
                 f"{'x'.join(map(str, spec.shape))}, not {len(shape)}."
             )
-        changed.append(InputSpec(spec.name, spec.shape[:1] + shape[1:], spec.dtype))
+        changed.append(replace(spec, shape=spec.shape[:1] + shape[1:]))
     return tuple(changed), tuple(changed) != tuple(specs)
 
 
 def set_weights(
-    name: str, module: nn.Module, own_specs: Sequence[InputSpec], seed: int, weights: Path | None
+    name: str,
+    module: nn.Module,
+    own_specs: Sequence[InputSpec],
+    seed: int,
+    weights: Path | None,
+    adapt: Adapt | None = None,
 ) -> WeightsInfo:
-    """Load `weights`, or draw random ones.
+    """Load `weights`, their names first changed by `adapt`, or draw random ones.
 
     `own_specs` are the inputs the model is made for, not those that `--shape` asks for: so the seed alone decides the
     weights, and runs at several resolutions time the same network.
     """
     if weights is not None:
-        load_weights(module, weights)
+        load_weights(module, weights, adapt)
         return WeightsInfo(str(weights), None, hash_weights(module))
     try:
         randomize(module, seed, example_inputs(own_specs, seed))

@@ -13,8 +13,10 @@ from pyperf_infer.errors import InputError
 from pyperf_infer.models.weights_file import read_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    Adapt = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 _SHOWN = 5
 # Wrappers (DataParallel, torch.compile) put these before every name.
@@ -23,13 +25,16 @@ _PREFIXES = ("module.", "_orig_mod.")
 _OPTIONAL = "num_batches_tracked"
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
+def load_weights(module: nn.Module, path: Path, adapt: Adapt | None = None) -> None:
     """Copy the tensors of `path` (.pth, .pt, .safetensors) into `module`, in place.
 
     Every name must be there, none may be left over, shapes must be equal: InputError lists those that are not, and
-    leaves the module as it was. Floating-point types are converted to the module's.
+    leaves the module as it was. Floating-point types are converted to the module's. `adapt` gives the file's tensors
+    the module's names where a library has its own habits.
     """
     tensors = _without_prefix(read_tensors(path))
+    if adapt is not None:
+        tensors = adapt(tensors)
     wanted = module.state_dict()
     missing = [name for name in wanted if name not in tensors and not name.endswith(_OPTIONAL)]
     unexpected = [name for name in tensors if name not in wanted]

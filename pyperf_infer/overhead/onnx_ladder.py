@@ -129,7 +129,7 @@ class _PythonPath(MeasuredAsItIs):
 
 def session_spec(request: Request, options: BackendOptions, path: str, provider: str) -> SessionSpec:
     """What Python's session is to be, so that it differs from the native one in nothing but who calls it."""
-    inputs = [Input(one.name, request.shapes[one.name], one.dtype) for one in request.model.inputs]
+    inputs = [Input(one.name, request.shapes[one.name], one.dtype, one.below) for one in request.model.inputs]
     given = dict(options.provider_options)
     if options.gpu_index is not None:
         given = {**_gpu_options(options, provider), **given, "device_id": str(options.gpu_index)}

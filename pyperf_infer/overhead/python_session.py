@@ -48,6 +48,7 @@ class Input(msgspec.Struct, frozen=True):
     name: str
     shape: tuple[int, ...]
     dtype: str
+    below: int | None = None  # as InputSpec has it
 
 
 class SessionSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +153,7 @@ class PythonSession:
         """The inputs that every other path gets, in the types that the session takes."""
         inputs = self._spec.inputs
         drawn = make_inputs(
-            [InputSpec(one.name, one.shape, one.dtype) for one in inputs],
+            [InputSpec(one.name, one.shape, one.dtype, one.below) for one in inputs],
             {one.name: one.shape for one in inputs},
             seed,
         )

@@ -17,6 +17,7 @@ _LIBRARIES = (
     "torch",
     "torchvision",
     "timm",
+    "transformers",
     "onnx",
     "onnxscript",
     "onnxruntime",

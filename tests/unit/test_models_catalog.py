@@ -21,8 +21,15 @@ def test_the_built_in_models_in_the_order_of_their_depth() -> None:
 def test_each_form_of_name_has_its_source(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").touch()
     (tmp_path / "b.YML").touch()
-    names = ["resnet50", "timm:vit_tiny_patch16_224", f"{tmp_path}/a.onnx", f"{tmp_path}/b.YML", "my.package:make.it"]
-    assert [resolve(name).source for name in names] == ["built-in", "timm", "onnx", "config", "factory"]
+    names = [
+        "resnet50",
+        "timm:vit_tiny_patch16_224",
+        "hf:gpt2",
+        f"{tmp_path}/a.onnx",
+        f"{tmp_path}/b.YML",
+        "my.package:make.it",
+    ]
+    assert [resolve(name).source for name in names] == ["built-in", "timm", "hf", "onnx", "config", "factory"]
     assert [resolve(name).name for name in names] == names
 
 
@@ -33,7 +40,7 @@ def test_each_form_of_name_has_its_source(tmp_path: Path) -> None:
         ("ResNet50", r"did you mean resnet50"),
         ("", r"unknown model ''"),
         ("timm:", r"unknown model 'timm:'"),
-        ("hf:gpt2", r"transformers are not supported"),
+        ("hf:", r"unknown model 'hf:'"),
         ("models/net.py:build", r"write the module as Python imports it: models.net:build"),
         ("net.py:build", r"write the module as Python imports it: net:build"),
         ("weights.pth", r"weights file.*--weights"),
@@ -77,8 +84,9 @@ def test_a_pattern_that_matches_nothing_is_an_error() -> None:
 def test_resolving_imports_nothing_heavy() -> None:
     code = (
         "import sys; from pyperf_infer.models.catalog import resolve; "
-        "resolve('resnet50'); resolve('timm:x'); resolve('a.b:c'); "
-        "print([m for m in ('torch', 'onnx', 'timm', 'onnxruntime', 'torchvision', 'numpy') if m in sys.modules])"
+        "resolve('resnet50'); resolve('timm:x'); resolve('hf:x'); resolve('a.b:c'); "
+        "heavy = ('torch', 'onnx', 'timm', 'transformers', 'onnxruntime', 'torchvision', 'numpy'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -31,7 +31,7 @@ _ELEMENTWISE = frozenset(
     __and__ __or__ __xor__ absolute floor_divide log_sigmoid greater less not_equal divide multiply subtract polar
     outer ger scatter_add index_add relu relu6 hardtanh hardswish hardsigmoid silu mish gelu elu celu selu
     leaky_relu prelu _prelu_kernel rrelu glu softplus logit clamp where masked_fill lerp addcmul addcdiv rsub square
-    isnan isinf
+    isnan isinf diff
     """.split()
 )
 # Of tensors that are made, and of those that are overwritten, nothing is read.

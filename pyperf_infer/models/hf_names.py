@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Published models of which the sizes are known here: transformers' model type, and what differs from its defaults.
+
+Sizes are those of each model's own config.json; tests/integration/test_models_hf.py holds their numbers of parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+PUBLISHED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "albert-base-v2": (
+        "albert",
+        {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072, "hidden_act": "gelu_new"},
+    ),
+    "bert-base-cased": ("bert", {"vocab_size": 28996}),
+    "bert-base-uncased": ("bert", {}),
+    "bert-large-uncased": (
+        "bert",
+        {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+    ),
+    "distilbert-base-uncased": ("distilbert", {}),
+    "distilgpt2": ("gpt2", {"n_layer": 6}),
+    "gpt2": ("gpt2", {}),
+    "gpt2-medium": ("gpt2", {"n_embd": 1024, "n_layer": 24, "n_head": 16}),
+    "gpt2-large": ("gpt2", {"n_embd": 1280, "n_layer": 36, "n_head": 20}),
+    "gpt2-xl": ("gpt2", {"n_embd": 1600, "n_layer": 48, "n_head": 25}),
+    "llama-2-7b": ("llama", {"max_position_embeddings": 4096}),
+    "opt-125m": ("opt", {}),
+    "qwen2.5-0.5b": (
+        "qwen2",
+        {
+            "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
+            "num_key_value_heads": 2, "tie_word_embeddings": True,
+        },
+    ),
+    "roberta-base": ("roberta", {"max_position_embeddings": 514, "type_vocab_size": 1}),
+    "roberta-large": (
+        "roberta",
+        {
+            "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
+            "max_position_embeddings": 514, "type_vocab_size": 1,
+        },
+    ),
+    "smollm2-135m": (
+        "llama",
+        {
+            "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+            "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 8192,
+            "tie_word_embeddings": True,
+        },
+    ),
+    "tinyllama-1.1b": (
+        "llama",
+        {
+            "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "num_attention_heads": 32,
+            "num_key_value_heads": 4,
+        },
+    ),
+    "vit-base-patch16-224": ("vit", {"num_labels": 1000}),
+}  # fmt: skip
