@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pyperf_infer.measure.phases import Phases
     from pyperf_infer.models.spec import LoadedModel, ModelSource
 
-_IMPORT_MUCH = ("built-in", "config", "timm")  # building on the meta device, as `info` does, imports what loading needs
+# Building on the meta device, as `info` does, imports what loading needs.
+_IMPORT_MUCH = ("built-in", "config", "timm", "hf")
 
 
 def load_model(
