@@ -16,7 +16,8 @@ from pyperf_infer.errors import InputError
 from pyperf_infer.models.onnx_file import read_onnx
 from pyperf_infer.roofline.onnx_elements import element_bits, is_floating
 from pyperf_infer.roofline.work.counts import VIEW, Graph, Operation, Shape, Value
-from pyperf_infer.roofline.work.onnx_formulas import CONTROL_FLOW, onnx_work
+from pyperf_infer.roofline.work.onnx_operators import CONTROL_FLOW, onnx_work
+from pyperf_infer.roofline.work.onnx_stand_ins import with_stand_ins
 
 _SHAPE_VALUES = 1024  # elements of an initializer that may be a shape, or part of one; larger ones are only sizes here
 _LARGEST = 2**31 - 1  # size of a dimension
@@ -93,10 +94,10 @@ def _inferred(name: str, model: onnx.ModelProto, shapes: Mapping[str, Shape]) ->
             _set_shape(one, shapes[one.name])
     for one in small.graph.output:  # what the file says of them may be of another batch
         one.type.tensor_type.ClearField("shape")
-    values = _by_onnx(name, small)
+    values = _by_onnx(name, with_stand_ins(small))
     if _has_unknown(small, values):
         small.graph.value_info.extend(_told_by_file(model.graph, shapes, values))
-        values = _by_onnx(name, small)
+        values = _by_onnx(name, with_stand_ins(small))
     if _has_unknown(small, values):
         values |= _by_runtime(small)
     return values
