@@ -26,7 +26,7 @@ PYTHON_ROWS = (
     ("timers", "timing", "ort_session", "ort_device", "ort_libraries", "aoti_model", "aoti_inputs", "aoti_package"),
     ("models", "convert", "backends", "roofline"),
     ("measure",),
-    ("overhead", "profile", "stored", "selftest"),
+    ("overhead", "profile", "stored", "selftest", "attribution"),
     ("reports",),
     ("cli",),
 )
@@ -50,6 +50,7 @@ BESIDE = {
     ("backends", "convert"),
     ("roofline", "models"),
     ("roofline", "convert"),
+    ("attribution", "profile"),
 }
 
 MOST_LINES = 400

@@ -24,6 +24,7 @@ _COMMANDS = {
     "run": ("pyperf_infer.cli.run", "run", "Time models on PyTorch and ONNX Runtime."),
     "profile": ("pyperf_infer.cli.profile", "profile", "Show where an inference goes, layer by layer."),
     "overhead": ("pyperf_infer.cli.overhead", "overhead", "Show how much of a request is Python."),
+    "roofline": ("pyperf_infer.cli.roofline", "roofline", "Show how far models are from what the machine can do."),
     "count": ("pyperf_infer.cli.count", "count", "Count the operations and bytes of models."),
     "hardware": ("pyperf_infer.cli.hardware", "hardware", "Say what a model would take on devices that are not there."),
     "compare": ("pyperf_infer.cli.compare", "compare", "Say whether stored results differ, and by how much."),

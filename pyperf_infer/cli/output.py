@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,12 +60,13 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 class Report:
     """The functions that write a command's document, as "module:function": reports are imported when they are written.
 
-    `csv` and `markdown` return a text; `terminal` takes a console to print on.
+    `csv` and `markdown` return a text; `terminal` takes a console to print on, and the `options`.
     """
 
     csv: str
     markdown: str
     terminal: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, form: Literal["csv", "markdown"], document: Document) -> str:
         text: str = _function(self.csv if form == "csv" else self.markdown)(document)
@@ -74,7 +75,7 @@ class Report:
     def show(self, document: Document) -> None:
         from rich.console import Console
 
-        _function(self.terminal)(document, Console())
+        _function(self.terminal)(document, Console(), **self.options)
 
 
 RUN = Report(

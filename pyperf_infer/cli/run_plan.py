@@ -23,7 +23,7 @@ def refuse_overwriting(asked: dict[str, Any], *targets: Path | None) -> None:
     sources = {Path(one).resolve() for one in (*asked["models"], asked["weights"]) if one is not None}
     for target in targets:
         if target is not None and target.is_file() and target.resolve() in sources:
-            raise UsageError(f"{target} is what is to be measured; the results would overwrite it")
+            raise UsageError(f"{target} is read by this command; the results would overwrite it")
 
 
 def refuse_contradictions(asked: dict[str, Any]) -> None:

@@ -28,13 +28,13 @@ WEIGHTS = click.option(
     type=click.Path(path_type=Path),
     help="A state_dict (.pth) or .safetensors file; without it weights are random.",
 )
-PRECISION = click.option(
-    "--precision",
-    type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="float32 means it: TF32 is off. tf32 takes --device cuda, and the others a CPU made for them.",
-)
+_PRECISION = click.Choice(["float32", "tf32", "float16", "bfloat16"])
+_PRECISION_HELP = "float32 means it: TF32 is off. tf32 takes --device cuda, and the others a CPU made for them."
+PRECISION = click.option("--precision", type=_PRECISION, default="float32", show_default=True, help=_PRECISION_HELP)
+PRECISIONS = click.option(
+    "--precision", "precisions", multiple=True, type=_PRECISION,
+    help=f"Repeatable. {_PRECISION_HELP} [default: float32]",
+)  # fmt: skip
 DEVICE = click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda[:N]", help="Where models run.")
 SEED = click.option(
     "--seed",

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pyperf_infer import __version__
-from pyperf_infer.errors import InputError, MeasurementError, OutOfMemoryError, PyperfInferError
+from pyperf_infer.errors import InputError, PyperfInferError
 from pyperf_infer.measure.loading import load_model
 from pyperf_infer.measure.phases import Phases
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import resolve_shapes
+from pyperf_infer.profile.failure import known
 from pyperf_infer.results.schema import Document, utc_now
 from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.system.environment import collect
-from pyperf_infer.system.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from pyperf_infer.backends.base import BackendOptions
@@ -83,7 +83,7 @@ class Profiling:
                     self.profiles.append(self._profiler(backend)(model, shapes))
             except Exception as error:
                 self._observer.failed(error)
-                self.failures.append((backend, _known(error, backend, model.name)))
+                self.failures.append((backend, known(error, backend, model.name)))
 
     def document(self, status: Literal["complete", "interrupted", "failed"]) -> Document:
         """Everything found so far."""
@@ -125,12 +125,3 @@ class Profiling:
         else:
             from pyperf_infer.profile.onnxruntime_profile import profile_onnxruntime as profile
         return lambda model, shapes: profile(model, shapes, job.options, job.folder, job.plan, seed=job.seed)
-
-
-def _known(error: Exception, backend: str, model: str) -> PyperfInferError:
-    if isinstance(error, PyperfInferError):
-        return error
-    said = str(error).strip().split("\n", 1)[0]
-    if is_out_of_memory(error):
-        return OutOfMemoryError(f"{model} does not fit in memory on {backend}: {said}. Use a smaller --batch-size.")
-    return MeasurementError(f"{backend} failed on {model}: {type(error).__name__}: {said}")

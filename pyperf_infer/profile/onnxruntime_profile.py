@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from pyperf_infer.system.memory import PeakMemory
 if TYPE_CHECKING:
     from pyperf_infer.backends.base import BackendOptions
     from pyperf_infer.models.spec import LoadedModel
+    from pyperf_infer.profile.onnxruntime_nodes import MergedNode
     from pyperf_infer.profile.plan import ProfilePlan
 
 TRACE, NODES = "onnxruntime-trace.json", "onnxruntime-nodes.csv"
@@ -40,6 +41,18 @@ _METHOD = (
 _ON_GPU = "; these are the host's times of launching the kernels" + KERNELS
 _ARENA = "the most that ONNX Runtime's arena held in a session's first inference, from its profile, outputs included"
 _RESIDENT = "what the process's resident memory grew by while a session's first two inferences ran ({method})"
+
+
+@dataclass(frozen=True)
+class NodeTimes:
+    """What ran, node by node: `nodes` are those of the table's rows, in their order, traced to the graph of `file`."""
+
+    table: ProfileTable
+    nodes: Sequence[MergedNode]
+    file: Path
+    sessions: int
+    trial: Trial
+    resident: PeakMemory
 
 
 def profile_onnxruntime(
@@ -59,32 +72,14 @@ def profile_onnxruntime(
         InputError, BackendError, UsageError: as backend `onnxruntime`.
         MeasurementError: one inference makes more events than ONNX Runtime records.
     """
-    options = replace(options, streams=1)
-    backend = OnnxRuntime(options)
-    backend.convert(model, shapes)
-    inputs = make_inputs(model.inputs, shapes, seed)
-    plain = backend.prepare(model, inputs)
-    try:
-        with tempfile.TemporaryDirectory(prefix="pyperf-infer-") as scratch:
-            sessions = Sessions(backend.file_of(model).path, options, backend.provider, inputs, Path(scratch))
-            trial, resident = _try_out(sessions)
-            trace = folder / TRACE if plan.trace else None
-            with plain.measuring():
-                done = profile_in_turn(plain.target, sessions.open, trial, plan, trace)
-            plain.close()
-            on_device = None if options.gpu_index is None else device_pass(sessions.open, options.gpu_index)
-    finally:
-        plain.close()
-    levels = Levels(sessions.model, options, backend.provider)
-    table = _table(model, options, done, on_device, levels, sessions.no_graph, plan)
-    write_text(folder / NODES, table_csv(table, COLUMNS))
+    trace = folder / TRACE if plan.trace else None
+    done = time_nodes(model, shapes, options, plan, seed=seed, trace=trace)
+    write_text(folder / NODES, table_csv(done.table, COLUMNS))
     files = [listed(folder, NODES, "the table of nodes")]
     if trace is not None:
-        what = "ONNX Runtime's own profile, a Chrome trace" + (
-            " of the first session" if len(done.sessions) > 1 else ""
-        )
+        what = "ONNX Runtime's own profile, a Chrome trace" + (" of the first session" if done.sessions > 1 else "")
         files.insert(0, listed(folder, TRACE, what))
-    peak, method = _memory(trial, resident, options) if plan.memory else (None, None)
+    peak, method = _memory(done.trial, done.resident, options) if plan.memory else (None, None)
     return Profile(
         model=model.name,
         batch_size=batch_of(model.inputs, shapes),
@@ -94,11 +89,43 @@ def profile_onnxruntime(
         backend=OnnxRuntime.name,
         threads=options.threads,
         parameters=model.parameters,
-        tables=[table],
+        tables=[done.table],
         files=files,
         peak_memory_bytes=peak,
         memory_method=method,
     )
+
+
+def time_nodes(
+    model: LoadedModel,
+    shapes: Mapping[str, tuple[int, ...]],
+    options: BackendOptions,
+    plan: ProfilePlan,
+    *,
+    seed: int,
+    trace: Path | None = None,
+) -> NodeTimes:
+    """The nodes' times alone; ONNX Runtime's profile goes to `trace`. Raises what `profile_onnxruntime` does."""
+    options = replace(options, streams=1)
+    backend = OnnxRuntime(options)
+    backend.convert(model, shapes)
+    inputs = make_inputs(model.inputs, shapes, seed)
+    plain = backend.prepare(model, inputs)
+    try:
+        with tempfile.TemporaryDirectory(prefix="pyperf-infer-") as scratch:
+            sessions = Sessions(backend.file_of(model).path, options, backend.provider, inputs, Path(scratch))
+            trial, resident = _try_out(sessions)
+            with plain.measuring():
+                done = profile_in_turn(plain.target, sessions.open, trial, plan, trace)
+            plain.close()
+            on_device = None if options.gpu_index is None else device_pass(sessions.open, options.gpu_index)
+    finally:
+        plain.close()
+    levels = Levels(sessions.model, options, backend.provider)
+    device = [(on_device.totals, on_device.graph)] if on_device is not None and on_device.totals is not None else []
+    nodes = merge([*done.sessions, *device], levels.trace)
+    table = _table(model, options, done, on_device, nodes, sessions.no_graph or levels.missing, plan)
+    return NodeTimes(table, nodes, sessions.model, len(done.sessions), trial, resident)
 
 
 def _try_out(sessions: Sessions) -> tuple[Trial, PeakMemory]:
@@ -113,20 +140,19 @@ def _table(
     options: BackendOptions,
     done: Profiled,
     on_device: DevicePass | None,
-    levels: Levels,
-    no_graph: str | None,
+    nodes: Sequence[MergedNode],
+    missing: str | None,
     plan: ProfilePlan,
 ) -> ProfileTable:
-    missing = no_graph or levels.missing
-    device = [(on_device.totals, on_device.graph)] if on_device is not None and on_device.totals is not None else []
-    nodes = merge([*done.sessions, *device], levels.trace)
+    """`missing`: why the nodes' sources are not known."""
     paths = () if model.module is None else model.module.named_modules(remove_duplicate=False)
+    measured = on_device is not None and on_device.totals is not None
     rows = node_rows(
         nodes,
         inferences=done.inferences,
         whole_ms=done.whole_ms,
         modules=frozenset(name for name, _ in paths),
-        device_inferences=on_device.inferences if on_device is not None and device else None,
+        device_inferences=on_device.inferences if on_device is not None and measured else None,
     )
     not_told = [f"the nodes' sources: {missing}"] if missing else untold(rows, [node.put_in for node in nodes])
     not_told += on_device.not_told if on_device is not None else ()

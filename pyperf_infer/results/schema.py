@@ -15,11 +15,13 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from pyperf_infer.results import (
+    ceilings_schema,
     comparison_schema,
     gpu_schema,
     overhead_schema,
     processes_schema,
     profile_schema,
+    roofline_schema,
     selftest_schema,
     steady_schema,
     stored_schema,
@@ -40,7 +42,9 @@ TOOL: Final = "pyperf-infer"
 
 Setting = str | int | float | bool | None
 
+Ceilings = ceilings_schema.Ceilings
 Comparison = comparison_schema.Comparison
+ComputeCeiling = ceilings_schema.ComputeCeiling
 Gate = stored_schema.Gate
 Gpu = gpu_schema.Gpu
 GpuActivity = gpu_schema.GpuActivity
@@ -49,6 +53,8 @@ GpuProcess = gpu_schema.GpuProcess
 Integrity = gpu_schema.Integrity
 Overhead = overhead_schema.Overhead
 OverheadPath = overhead_schema.OverheadPath
+MemoryCeiling = ceilings_schema.MemoryCeiling
+MemoryLevel = ceilings_schema.MemoryLevel
 Outliers = timing_schema.Outliers
 Percentile = timing_schema.Percentile
 Perturbation = profile_schema.Perturbation
@@ -59,6 +65,9 @@ ProfileFile = profile_schema.ProfileFile
 ProfileRow = profile_schema.ProfileRow
 ProfileTable = profile_schema.ProfileTable
 QuantityBlock = timing_schema.QuantityBlock
+Roof = roofline_schema.Roof
+Roofline = roofline_schema.Roofline
+RooflineLayer = roofline_schema.RooflineLayer
 SelfTest = selftest_schema.SelfTest
 SelfTestComparisons = selftest_schema.SelfTestComparisons
 SelfTestCoverage = selftest_schema.SelfTestCoverage
@@ -331,6 +340,7 @@ class Result(Struct, kw_only=True):
     steady: Steady | None = None  # None where it failed, and in older documents
     processes: Processes | None = None  # None where one process measured it
     side: Side | None = None  # None without --vs
+    roof: Roof | None = None  # None where no ceilings were measured before, or the work cannot be counted
     warnings: list[Warning] = []
     error: Failure | None = None
 
@@ -347,6 +357,8 @@ class Document(Struct, kw_only=True):
     comparisons: list[Comparison] = []
     overheads: list[Overhead] = []
     profiles: list[Profile] = []
+    rooflines: list[Roofline] = []
+    ceilings: list[Ceilings] = []
     stored: list[StoredComparison] = []
     selftest: SelfTest | None = None  # None but for `selftest`
     gate: Gate | None = None  # None without --fail-if-slower

@@ -24,9 +24,11 @@ def count(model: ModelStructure, shapes: Mapping[str, Shape], *, float_bytes: in
     Raises:
         InputError: the model has no graph, control flow in it, or shapes that cannot be inferred.
     """
-    graph = _graph(model, shapes)
-    if float_bytes is not None:
-        graph = graph.in_precision(float_bytes)
+    return work_of(model, shapes, graph_of(model, shapes, float_bytes=float_bytes))
+
+
+def work_of(model: ModelStructure, shapes: Mapping[str, Shape], graph: Graph) -> ModelWork:
+    """The same of a graph that `graph_of` has made."""
     return ModelWork(
         model.name,
         dict(shapes),
@@ -38,6 +40,12 @@ def count(model: ModelStructure, shapes: Mapping[str, Shape], *, float_bytes: in
         bytes_min_model=bytes_of_model(graph),
         kernels=kernels(graph),
     )
+
+
+def graph_of(model: ModelStructure, shapes: Mapping[str, Shape], *, float_bytes: int | None = None) -> Graph:
+    """The model's graph at `shapes`; arguments and errors as of `count`."""
+    graph = _graph(model, shapes)
+    return graph if float_bytes is None else graph.in_precision(float_bytes)
 
 
 def _graph(model: ModelStructure, shapes: Mapping[str, Shape]) -> Graph:

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Timed layers against their roofs: the rows of the result, and their totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyperf_infer.results.roofline_schema import Bound, Roofline, RooflineLayer
+
+if TYPE_CHECKING:
+    from pyperf_infer.attribution.layers import Joined, TimedLayer
+    from pyperf_infer.results.ceilings_schema import Ceilings
+    from pyperf_infer.results.profile_schema import ProfileTable
+    from pyperf_infer.roofline.roofs import Roofs, RoofTime
+    from pyperf_infer.roofline.work.counts import ModelWork, Operation
+
+ABOVE = 1.05  # a roof is two measurements, each of which may be a few percent off
+_MOST_NAMED = 5
+
+
+class Asked(NamedTuple):
+    """What was measured, for the head of the result."""
+
+    model: str
+    batch_size: int
+    shapes: Mapping[str, Sequence[int]]
+    precision: str
+    device: str
+    backend: str
+    threads: int
+
+
+def roofline(
+    asked: Asked, work: ModelWork, joined: Joined, table: ProfileTable, roofs: Roofs, ceilings: Ceilings
+) -> Roofline:
+    """The layers of `joined`, which are those of `table`, with their least times and the totals."""
+    overhead_ms = _quickest_call_ms(joined.layers)
+    layers = [_layer(one, roofs, overhead_ms) for one in joined.layers]
+    layers_ms = sum(one.time_ms for one in layers)
+    measured_ms = None if table.perturbation is None else table.perturbation.plain_ms
+    roof_ms = sum(one.roof_ms or 0.0 for one in layers)
+    moved_bytes = sum(one.bytes_min_layer for one in layers)
+    known_ms = sum(one.time_ms for one in layers if one.mapped and not one.unknown_ops)
+    return Roofline(
+        model=asked.model,
+        batch_size=asked.batch_size,
+        shapes={name: list(shape) for name, shape in asked.shapes.items()},
+        precision=asked.precision,
+        device=asked.device,
+        backend=asked.backend,
+        threads=asked.threads,
+        method=table.method,
+        inferences=table.inferences,
+        measured_ms=measured_ms,
+        profiled_ms=table.whole_ms,
+        layers_ms=layers_ms,
+        rest_ms=table.whole_ms - layers_ms,
+        perturbation=table.perturbation,
+        roof_ms=roof_ms,
+        share_of_roof=_ratio(roof_ms, measured_ms),
+        macs=work.macs,
+        flops_model=work.flops_model,
+        flops_all=work.flops_all,
+        bytes_min_model=work.bytes_min_model,
+        bytes_min_layer=moved_bytes,
+        intensity_flops_per_byte=_ratio(work.flops_model, moved_bytes),
+        flops_per_s=_ratio(work.flops_model, measured_ms and measured_ms / 1e3),
+        formula_share=_part(known_ms, layers_ms),
+        mapped_share=_part(sum(one.time_ms for one in layers if one.mapped), layers_ms),
+        unknown_ops=dict(_unknown(layers, layers_ms)),
+        overhead_ms=overhead_ms,
+        ceilings=ceilings,
+        layers=layers,
+        not_told=[*table.not_told, *_not_told(joined, roofs, layers)],
+    )
+
+
+def _layer(layer: TimedLayer, roofs: Roofs, overhead_ms: float | None) -> RooflineLayer:
+    doing = [one for one in layer.operations if one.work.kind != "view"]
+    unknown = [one.op for one in doing if one.work.kind == "unknown"]
+    macs = sum(one.work.macs for one in doing)
+    moved = sum(one.read_bytes + one.written_bytes for one in layer.kernels)
+    roof = roofs.of(layer.kernels) if layer.mapped and not unknown else None
+    seconds = layer.time_ms / 1e3
+    roof_ms = None if roof is None else roof.time_s * 1e3
+    bound = _bound(layer, roof, overhead_ms)
+    share = _ratio(roof_ms, layer.time_ms)
+    return RooflineLayer(
+        name=layer.row.name,
+        kind=layer.row.kind,
+        calls=layer.row.calls,
+        time_ms=layer.time_ms,
+        mapped=layer.mapped,
+        ops=[one.op for one in doing],
+        sources=layer.row.sources,
+        unknown_ops=unknown,
+        macs=macs,
+        flops_model=2 * macs,
+        flops_all=2 * macs + sum(one.work.other_flops for one in doing),
+        bytes_min_layer=moved,
+        weight_bytes=sum(one.weight_bytes for one in layer.kernels),
+        precision=(roof.precision or None) if roof is not None else None,
+        intensity_flops_per_byte=_ratio(2 * macs, moved),
+        flops_per_s=_ratio(2 * macs, seconds),
+        bytes_per_s=_ratio(moved, seconds),
+        compute_ms=None if roof is None else roof.compute_s * 1e3,
+        memory_ms=None if roof is None else roof.memory_s * 1e3,
+        roof_ms=roof_ms,
+        bound=bound,
+        memory_level=roof.level if roof is not None and bound == "memory" else None,
+        share_of_roof=share,
+        gap_ms=None if roof_ms is None else layer.time_ms - roof_ms,
+        reason=_reason(roof, layer.operations) if roof is not None and share is not None and share > ABOVE else None,
+    )
+
+
+def _bound(layer: TimedLayer, roof: RoofTime | None, overhead_ms: float | None) -> Bound:
+    if roof is None:
+        return "unknown"
+    if roof.time_s * 1e3 <= (overhead_ms or 0.0) * layer.row.calls:
+        return "overhead"
+    return "compute" if roof.compute_bound else "memory"
+
+
+def _quickest_call_ms(layers: Sequence[TimedLayer]) -> float | None:
+    """What executing a layer takes here at the least, whatever it does."""
+    return min((one.time_ms / one.row.calls for one in layers if one.row.calls and one.time_ms > 0), default=None)
+
+
+def _reason(roof: RoofTime, operations: Sequence[Operation]) -> str:
+    if not roof.compute_bound:
+        return (
+            f"faster than its bytes from {roof.level}: they came from a nearer level than the model of the caches "
+            "lets them, or fewer of them were moved than were counted"
+        )
+    if any("conv" in one.op.lower() for one in operations):
+        return (
+            "faster than its products at the peak: an algorithm such as Winograd's needs fewer than are counted, or "
+            "the clock was higher than when the peak was measured"
+        )
+    return "faster than its products at the peak: the clock was higher than when the peak was measured"
+
+
+def _unknown(layers: Sequence[RooflineLayer], layers_ms: float) -> Iterator[tuple[str, float]]:
+    """Operators without a formula, those of the longest time first."""
+    times: dict[str, float] = {}
+    for layer in layers:
+        for op in set(layer.unknown_ops):
+            times[op] = times.get(op, 0.0) + layer.time_ms
+    for op, time_ms in sorted(times.items(), key=lambda one: -one[1]):
+        yield op, _part(time_ms, layers_ms) or 0.0
+
+
+def _not_told(joined: Joined, roofs: Roofs, layers: Sequence[RooflineLayer]) -> Iterator[str]:
+    if joined.left_over:
+        macs = sum(one.work.macs for one in joined.left_over)
+        named = ", ".join(dict.fromkeys(one.name or one.op for one in joined.left_over[:_MOST_NAMED]))
+        more = len(joined.left_over) - _MOST_NAMED
+        yield (
+            f"who executed {len(joined.left_over)} operations ({2 * macs / 1e9:.3g} GFLOP): {named}"
+            + (f" and {more} more" if more > 0 else "")
+            + "; they are in no layer's work"
+        )
+    missing = {
+        roofs.precision_of(one)
+        for layer in joined.layers
+        for one in layer.operations
+        if one.work.macs and roofs.peak(roofs.precision_of(one)) is None
+    }
+    if missing:
+        yield f"the roof of products of {', '.join(sorted(missing))}: there is no measured peak for them"
+    above = [one for one in layers if one.reason]
+    for one in above[:_MOST_NAMED]:
+        yield f"why {one.name or 'the model itself'} takes {1 / (one.share_of_roof or 1):.0%} of its roof: {one.reason}"
+
+
+def _ratio(top: float | None, bottom: float | None) -> float | None:
+    return top / bottom if top is not None and bottom else None
+
+
+def _part(top: float, bottom: float) -> float | None:
+    return min(1.0, top / bottom) if bottom else None

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A roofline plot as a picture, by matplotlib."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyperf_infer.errors import BackendError, InputError, UsageError
+from pyperf_infer.reports.escape import printable
+from pyperf_infer.reports.roofline_chart import Chart, Line, chart_of
+from pyperf_infer.units import format_rate
+
+if TYPE_CHECKING:
+    from pyperf_infer.results.schema import Document, Roofline
+
+SUFFIXES = (".png", ".svg")
+_COLOURS = {"compute": "#0072b2", "memory": "#d55e00", "overhead": "#999999", "unknown": "#cc79a7"}  # Okabe and Ito's
+_LINE = "#444444"
+_PANEL_INCHES = (7.2, 5.0)
+_LEAST_AREA, _AREA = 9.0, 900.0  # in square points: of a layer of no time, and of one of the whole time
+_ACROSS = 2
+_LABEL_STEPS = ((6, 6), (6, -11), (6, 20), (6, -25), (6, 34), (6, -39))  # in points, tried in turn
+_CLASH = (0.16, 0.035)  # of the axes: labels that begin so near to each other overlap
+
+
+def check_plot(path: Path) -> None:
+    """Tries what can be tried before anything is measured.
+
+    Raises:
+        UsageError: not a kind of picture that is written. BackendError: matplotlib is not installed, or does not load.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--plot {path}: name a file that ends in {' or '.join(SUFFIXES)}")
+    _matplotlib()
+
+
+def write_plot(document: Document, path: Path) -> None:
+    """One panel for each of the document's rooflines.
+
+    Raises:
+        InputError: the document has none, or the file cannot be written.
+    """
+    from pyperf_infer.results.atomic import resolve_target, write_atomically
+
+    if not document.rooflines:
+        raise InputError(f"There is nothing to plot in {path}: no roofline was measured.")
+    write_atomically(resolve_target(path), picture(document.rooflines, path.suffix.lower().removeprefix(".")))
+
+
+def picture(rooflines: Sequence[Roofline], kind: str) -> bytes:
+    """The same rooflines always give the same bytes of an svg."""
+    matplotlib = _matplotlib()
+    across = min(_ACROSS, len(rooflines))
+    down = math.ceil(len(rooflines) / across)
+    with matplotlib.rc_context({"svg.hashsalt": "pyperf-infer", "svg.fonttype": "none", "font.size": 9}):
+        figure = matplotlib.figure.Figure(figsize=(_PANEL_INCHES[0] * across, _PANEL_INCHES[1] * down), layout="tight")
+        axes = figure.subplots(down, across, squeeze=False)
+        for place, roofline in zip(axes.flat, rooflines, strict=False):
+            _panel(place, chart_of(roofline), roofline)
+        for place in list(axes.flat)[len(rooflines) :]:
+            place.set_axis_off()
+        buffer = io.BytesIO()
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _panel(axes: Any, chart: Chart, roofline: Roofline) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(*chart.x)
+    axes.set_ylim(*chart.y)
+    for line in chart.lines:
+        _draw_line(axes, line)
+    for bound, colour in _COLOURS.items():
+        points = [one for one in chart.points if one.bound == bound]
+        if points:
+            axes.scatter(
+                [one.intensity for one in points],
+                [one.flops_per_s for one in points],
+                s=[_LEAST_AREA + _AREA * one.share for one in points],
+                color=colour,
+                alpha=0.6,
+                linewidths=0.4,
+                edgecolors="white",
+                label=f"layer, {bound}-bound" if bound in ("compute", "memory") else f"layer, {bound}",
+                zorder=3,
+            )
+    if chart.total is not None:
+        axes.scatter(*chart.total, marker="*", s=220, color="black", label="the whole model", zorder=4)
+    _label_points(axes, chart)
+    axes.set_xlabel("operational intensity [FLOP/byte], FLOP = 2 x multiply-accumulates, least bytes a layer moves")
+    axes.set_ylabel("achieved [FLOP/s]")
+    axes.yaxis.set_major_formatter(lambda value, _: format_rate(value).removesuffix("/s"))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.grid(visible=True, which="major", linewidth=0.4, alpha=0.5)
+    axes.set_title(_plain(f"{chart.title}\n{roofline.ceilings.device_name}, {_measured(roofline)}"), fontsize=9)
+    axes.legend(loc="lower right", fontsize=7, framealpha=0.9)
+    if chart.beside:
+        axes.text(0.01, 0.01, _plain(chart.beside), transform=axes.transAxes, fontsize=7, color=_LINE)
+
+
+def _measured(roofline: Roofline) -> str:
+    share = "" if roofline.share_of_roof is None else f", {roofline.share_of_roof:.0%} of its roof"
+    time_ms = roofline.profiled_ms if roofline.measured_ms is None else roofline.measured_ms
+    return f"{roofline.threads} threads: {time_ms:.4g} ms{share}; area: share of the layers' time"
+
+
+def _draw_line(axes: Any, line: Line) -> None:
+    (x0, y0), (x1, y1) = line.begin, line.end
+    axes.plot([x0, x1], [y0, y1], color=_LINE, linewidth=1.2, zorder=2)
+    label = _plain(line.label)
+    if line.kind == "compute":
+        axes.annotate(label, (x1, y1), xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=7, color=_LINE)
+        return
+    middle = (math.sqrt(x0 * x1), math.sqrt(y0 * y1))
+    axes.annotate(
+        label, middle, xytext=(-2, 3), textcoords="offset points", ha="center", fontsize=7, color=_LINE,
+        rotation=45, rotation_mode="anchor", transform_rotates_text=True,
+    )  # fmt: skip
+
+
+def _label_points(axes: Any, chart: Chart) -> None:
+    """Each where it does not cover another one's label, as far as a few places allow."""
+    taken: list[tuple[float, float]] = []
+    to_axes = axes.transScale + axes.transLimits
+    height = _PANEL_INCHES[1] * 72
+    for point in sorted((one for one in chart.points if one.label), key=lambda one: -one.share):
+        x, y = to_axes.transform((point.intensity, point.flops_per_s))
+        places = [(step, (x, y + step[1] / height)) for step in _LABEL_STEPS]
+        step, place = next((one for one in places if not any(_clash(one[1], other) for other in taken)), places[0])
+        taken.append(place)
+        right = x > 0.75  # where the name would leave the picture
+        axes.annotate(
+            _plain(point.label), (point.intensity, point.flops_per_s), xytext=(-step[0] if right else step[0], step[1]),
+            textcoords="offset points", fontsize=7, zorder=5, ha="right" if right else "left",
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": _LINE},
+        )  # fmt: skip
+
+
+def _clash(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return abs(one[0] - other[0]) < _CLASH[0] and abs(one[1] - other[1]) < _CLASH[1]
+
+
+def _plain(text: str) -> str:
+    """Nothing of it is mathematics to matplotlib."""
+    return printable(text.replace("\n", "\0")).replace("\\x00", "\n").replace("$", r"\$")
+
+
+def _matplotlib() -> Any:
+    try:
+        matplotlib = importlib.import_module("matplotlib")
+        importlib.import_module("matplotlib.figure")
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "matplotlib"
+        what = "is not installed" if missing else f"does not load ({type(error).__name__}: {error})"
+        raise BackendError(
+            f"plots need the package matplotlib, which {what}: pip install 'pyperf-infer[report]'"
+        ) from error
+    return matplotlib
