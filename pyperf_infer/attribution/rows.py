@@ -94,6 +94,7 @@ def _layer(layer: TimedLayer, roofs: Roofs, overhead_ms: float | None) -> Roofli
         mapped=layer.mapped,
         ops=[one.op for one in doing],
         sources=layer.row.sources,
+        layers=layer.row.layers,
         unknown_ops=unknown,
         macs=macs,
         flops_model=2 * macs,

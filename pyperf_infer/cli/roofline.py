@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def roofline(
     ctx: click.Context,
+    /,
     quiet: bool,
     results_file: Path | None,
     results_format: Any,

@@ -73,16 +73,14 @@ def roofline_options(command: Any) -> Any:
 def refuse_beside_from(ctx: click.Context) -> None:
     """Raises UsageError for options that ask for a measurement, which --from does without."""
     given = [
-        one.name or ""
+        "a MODEL" if isinstance(one, click.Argument) else one.opts[-1]
         for one in ctx.command.params
-        if one.name not in _WITH_FROM and ctx.get_parameter_source(one.name or "") is ParameterSource.COMMANDLINE
+        if one.name not in _WITH_FROM
+        and ctx.get_parameter_source(one.name or "") is ParameterSource.COMMANDLINE
+        and ctx.params[one.name or ""]
     ]
-    named = {
-        "models": "a MODEL",
-        **{one.name or "": one.opts[-1] for one in ctx.command.params if one.param_type_name == "option"},
-    }
-    if given and (given != ["models"] or ctx.params["models"]):
-        raise UsageError(f"--from measures nothing: leave out {', '.join(named[one] for one in given)}")
+    if given:
+        raise UsageError(f"--from measures nothing: leave out {', '.join(given)}")
 
 
 def job_of(asked: dict[str, Any], progress: Progress) -> Job:

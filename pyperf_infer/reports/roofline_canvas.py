@@ -6,7 +6,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pyperf_infer.units import format_count, format_rate
+from pyperf_infer.reports.roofline_chart import rate_text
+from pyperf_infer.units import format_count
 
 if TYPE_CHECKING:
     from pyperf_infer.reports.roofline_chart import Chart
@@ -20,7 +21,7 @@ LEGEND = "o a layer, O from 1% of the time on, @ from 5%; * the whole model; lin
 
 def draw(chart: Chart, width: int) -> list[str]:
     """Lines of at most `width` characters; none where that is too narrow to show anything."""
-    left = max(len(format_rate(one, "FLOP")) for one in chart.y) + 1
+    left = max(len(rate_text(one, "FLOP")) for one in chart.y) + 1
     columns = width - left - 1
     if columns < LEAST_WIDTH:
         return []
@@ -50,7 +51,7 @@ def draw(chart: Chart, width: int) -> list[str]:
         canvas[row][column] = _TOTAL
     ends = {0: chart.y[1], HEIGHT - 1: chart.y[0]}
     drawn = [
-        f"{format_rate(ends[row], 'FLOP') if row in ends else '':>{left}}|{''.join(cells)}".rstrip()
+        f"{rate_text(ends[row], 'FLOP') if row in ends else '':>{left}}|{''.join(cells)}".rstrip()
         for row, cells in enumerate(canvas)
     ]
     first, last = (f"{format_count(one)} FLOP/B" for one in chart.x)

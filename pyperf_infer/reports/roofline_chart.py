@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pyperf_infer.reports.profile_view import WHOLE_MODEL
-from pyperf_infer.units import format_rate
+from pyperf_infer.units import format_count
 
 if TYPE_CHECKING:
     from pyperf_infer.results.schema import Roofline, RooflineLayer
@@ -99,9 +99,16 @@ def _has_place(layer: RooflineLayer) -> bool:
 
 
 def short_name(layer: RooflineLayer) -> str:
-    """A layer's name, its end where it is long."""
-    name = layer.name or WHOLE_MODEL
+    """The module that a layer is, or mostly came from, else the node: the name's end where it is long."""
+    name = layer.layers[0] if layer.layers and layer.layers[0] else layer.name or WHOLE_MODEL
     return name if len(name) <= _LONGEST_NAME else f"...{name[3 - _LONGEST_NAME :]}"
+
+
+def rate_text(per_second: float, unit: str) -> str:
+    """As axes and datasheets have it: "380.0 GFLOP/s"."""
+    digits = format_count(per_second)
+    number = digits.rstrip("kMGTPE")
+    return f"{number} {digits.removeprefix(number)}{unit}/s"
 
 
 def _beside(roofline: Roofline) -> str:
@@ -144,11 +151,11 @@ def _lines(
         begin = max(x[0], y[0] / rate)
         end = highest / rate
         if begin < end:
-            label = f"{level} {format_rate(rate, 'B')}"
+            label = f"{level} {rate_text(rate, 'B')}"
             yield Line(label, "memory", (begin, begin * rate), (end, highest))
     for precision, peak in peaks.items():
         begin = max(x[0], peak / fastest) if fastest else x[0]
-        yield Line(f"{precision} {format_rate(peak, 'FLOP')}", "compute", (begin, peak), (x[1], peak))
+        yield Line(f"{precision} {rate_text(peak, 'FLOP')}", "compute", (begin, peak), (x[1], peak))
 
 
 def _ends(values: Sequence[float], otherwise: tuple[float, float]) -> tuple[float, float]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyperf_infer.errors import BackendError, InputError, UsageError
 from pyperf_infer.reports.escape import printable
-from pyperf_infer.reports.roofline_chart import Chart, Line, chart_of
-from pyperf_infer.units import format_rate
+from pyperf_infer.reports.roofline_chart import Chart, Line, chart_of, rate_text
+from pyperf_infer.units import format_percent
 
 if TYPE_CHECKING:
     from pyperf_infer.results.schema import Document, Roofline
@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg")
 _COLOURS = {"compute": "#0072b2", "memory": "#d55e00", "overhead": "#999999", "unknown": "#cc79a7"}  # Okabe and Ito's
 _LINE = "#444444"
-_PANEL_INCHES = (7.2, 5.0)
+_PANEL_INCHES = (8.6, 4.8)
 _LEAST_AREA, _AREA = 9.0, 900.0  # in square points: of a layer of no time, and of one of the whole time
 _ACROSS = 2
-_LABEL_STEPS = ((6, 6), (6, -11), (6, 20), (6, -25), (6, 34), (6, -39))  # in points, tried in turn
-_CLASH = (0.16, 0.035)  # of the axes: labels that begin so near to each other overlap
 
 
 def check_plot(path: Path) -> None:
@@ -93,14 +91,20 @@ def _panel(axes: Any, chart: Chart, roofline: Roofline) -> None:
             )
     if chart.total is not None:
         axes.scatter(*chart.total, marker="*", s=220, color="black", label="the whole model", zorder=4)
-    _label_points(axes, chart)
+    numbered = _number_points(axes, chart)
     axes.set_xlabel("operational intensity [FLOP/byte], FLOP = 2 x multiply-accumulates, least bytes a layer moves")
-    axes.set_ylabel("achieved [FLOP/s]")
-    axes.yaxis.set_major_formatter(lambda value, _: format_rate(value).removesuffix("/s"))
+    axes.set_ylabel("achieved")
+    axes.yaxis.set_major_formatter(lambda value, _: rate_text(value, "FLOP"))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(visible=True, which="major", linewidth=0.4, alpha=0.5)
     axes.set_title(_plain(f"{chart.title}\n{roofline.ceilings.device_name}, {_measured(roofline)}"), fontsize=9)
-    axes.legend(loc="lower right", fontsize=7, framealpha=0.9)
+    handles, labels = axes.get_legend_handles_labels()
+    key = axes.legend(
+        [*handles, *numbered], [*labels, *(one.get_label() for one in numbered)],
+        loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=7, frameon=False, borderaxespad=0.0,
+    )  # fmt: skip
+    for handle in key.legend_handles[: len(handles)]:
+        handle.set_sizes([40])
     if chart.beside:
         axes.text(0.01, 0.01, _plain(chart.beside), transform=axes.transAxes, fontsize=7, color=_LINE)
 
@@ -125,26 +129,21 @@ def _draw_line(axes: Any, line: Line) -> None:
     )  # fmt: skip
 
 
-def _label_points(axes: Any, chart: Chart) -> None:
-    """Each where it does not cover another one's label, as far as a few places allow."""
-    taken: list[tuple[float, float]] = []
-    to_axes = axes.transScale + axes.transLimits
-    height = _PANEL_INCHES[1] * 72
-    for point in sorted((one for one in chart.points if one.label), key=lambda one: -one.share):
-        x, y = to_axes.transform((point.intensity, point.flops_per_s))
-        places = [(step, (x, y + step[1] / height)) for step in _LABEL_STEPS]
-        step, place = next((one for one in places if not any(_clash(one[1], other) for other in taken)), places[0])
-        taken.append(place)
-        right = x > 0.75  # where the name would leave the picture
+def _number_points(axes: Any, chart: Chart) -> list[Any]:
+    """Writes a number at each point that has a label, and returns what stands for them in the legend."""
+    lines = importlib.import_module("matplotlib.lines")
+    numbered = []
+    labelled = sorted((one for one in chart.points if one.label), key=lambda one: -one.share)
+    for number, point in enumerate(labelled, 1):
         axes.annotate(
-            _plain(point.label), (point.intensity, point.flops_per_s), xytext=(-step[0] if right else step[0], step[1]),
-            textcoords="offset points", fontsize=7, zorder=5, ha="right" if right else "left",
-            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": _LINE},
+            str(number), (point.intensity, point.flops_per_s), xytext=(5, 4), textcoords="offset points",
+            fontsize=7, zorder=5, fontweight="bold",
         )  # fmt: skip
-
-
-def _clash(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return abs(one[0] - other[0]) < _CLASH[0] and abs(one[1] - other[1]) < _CLASH[1]
+        label = _plain(f"{point.label}: {format_percent(point.share)}")
+        numbered.append(
+            lines.Line2D([], [], marker=f"${number}$", linestyle="none", color="black", markersize=5, label=label)
+        )
+    return numbered
 
 
 def _plain(text: str) -> str:

@@ -56,6 +56,7 @@ def layer_columns(roofline: Roofline, layers: Sequence[RooflineLayer]) -> list[C
                 numeric=False,
             ),
             column("kind", lambda one: Cell(one.kind), numeric=False),
+            column("module", lambda one: Cell(_modules(one)), numeric=False),
             column(
                 "time",
                 lambda one: Cell(format_duration_ms(one.time_ms)),
@@ -261,6 +262,14 @@ def _bound(layer: RooflineLayer) -> str:
     if layer.bound == "compute" and layer.precision:
         return f"compute ({layer.precision})"
     return f"memory ({layer.memory_level})" if layer.bound == "memory" else layer.bound
+
+
+def _modules(layer: RooflineLayer) -> str:
+    """The first of those that a node came from, and how many more there are."""
+    if not layer.layers:
+        return ""
+    more = f" +{len(layer.layers) - 1}" if len(layer.layers) > 1 else ""
+    return f"{layer.layers[0] or WHOLE_MODEL}{more}"
 
 
 def _part(value: float, of: float | None) -> float | None:

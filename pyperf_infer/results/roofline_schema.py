@@ -33,6 +33,7 @@ class RooflineLayer(Struct, kw_only=True):
     mapped: bool  # whether it is known which operators it stands for
     ops: list[str]  # the operators of the model's graph that it stands for, those that compute or move something
     sources: list[str]  # of a node: the nodes of the given graph
+    layers: list[str]  # of a node: paths of the modules that those came from, where the graph tells
     unknown_ops: list[str]  # of `ops`, those without a formula
     macs: Count
     flops_model: Count
