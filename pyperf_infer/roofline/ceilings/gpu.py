@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from pyperf_infer import _core
     from pyperf_infer.results.schema import Gpu, GpuActivity
-    from pyperf_infer.roofline.ceilings.gpu_work import Piece
 
 SIZES = (8192, 4096)  # of square matrices; small ones do not fill a large device
 RUNS = 10
@@ -168,12 +167,10 @@ def _memory(work: GpuWork, gpu: _Gpu, tell: Callable[[str], None]) -> Iterator[M
         working_set, times = _working_set(gpu, level.level), _REPLAYS[level.level]
         for pattern in _PATTERNS:
             tell(f"{pattern}, {level.level}")
-            with work.moving(pattern, working_set) as pieces:
-                found = [(one, _rates(work.replayed(one, times), one.amount * times)) for one in pieces]
-            piece, rates = max(found, key=lambda one: float(one[1].max()))
+            how, moved, rates = _fastest_move(work, pattern, working_set, times)
             highest = float(rates.max())
             most = gpu.most_bytes_per_s() if level.level == "memory" else None
-            _judge(f"a {pattern} in {gpu.facts.name}'s memory ({piece.how})", highest, most, "B")
+            _judge(f"a {pattern} in {gpu.facts.name}'s memory ({how})", highest, most, "B")
             yield MemoryCeiling(
                 level=level.level,
                 pattern="copy" if pattern == "copy" else "triad",
@@ -182,10 +179,19 @@ def _memory(work: GpuWork, gpu: _Gpu, tell: Callable[[str], None]) -> Iterator[M
                 median_bytes_per_s=float(np.median(rates)),
                 spread=_spread(rates),
                 runs=len(rates),
-                working_set_bytes=piece.amount,
+                working_set_bytes=moved,
                 non_temporal=False,
                 datasheet_bytes_per_s=_datasheet_bandwidth(gpu) if level.level == "memory" else None,
             )
+
+
+def _fastest_move(
+    work: GpuWork, pattern: str, working_set_bytes: int, times: int
+) -> tuple[str, int, NDArray[np.float64]]:
+    """What moved, the bytes of a call, and their rates. Nothing of the arrays is kept."""
+    with work.moving(pattern, working_set_bytes) as pieces:
+        found = [(one.how, one.amount, _rates(work.replayed(one, times), one.amount * times)) for one in pieces]
+    return max(found, key=lambda one: float(one[2].max()))
 
 
 def _datasheet_bandwidth(gpu: _Gpu) -> float | None:
@@ -222,7 +228,7 @@ def _compute(
         tell(f"{precision} products")
         begin_ns = time.monotonic_ns()
         try:
-            piece, rates = _fastest_product(work, gpu, precision)
+            how, rates = _fastest_product(work, gpu, precision)
         except RuntimeError as error:  # torch's
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             said = f"{precision} products on {gpu.facts.name}: torch raised {type(error).__name__}: {first}"
@@ -232,12 +238,12 @@ def _compute(
             continue
         highest = float(rates.max())
         most = gpu.most_flops_per_s(precision)
-        _judge(f"{precision} products on {gpu.facts.name} ({piece.how})", highest, most, "FLOP")
+        _judge(f"{precision} products on {gpu.facts.name} ({how})", highest, most, "FLOP")
         clock = gpu.activity(monitor, begin_ns).sm_clock_mhz_max
         yield ComputeCeiling(
             precision=precision,  # type: ignore[arg-type]
             threads=1,
-            instructions=piece.how,
+            instructions=how,
             flops_per_s=highest,
             median_flops_per_s=float(np.median(rates)),
             spread=_spread(rates),
@@ -249,15 +255,15 @@ def _compute(
         )
 
 
-def _fastest_product(work: GpuWork, gpu: _Gpu, precision: str) -> tuple[Piece, NDArray[np.float64]]:
-    """Of the sizes that fit, the one with the highest rate."""
-    found: list[tuple[Piece, NDArray[np.float64]]] = []
+def _fastest_product(work: GpuWork, gpu: _Gpu, precision: str) -> tuple[str, NDArray[np.float64]]:
+    """Of the sizes that fit, the one with the highest rate. Nothing of the matrices is kept."""
+    found: list[tuple[str, NDArray[np.float64]]] = []
     for size in SIZES:
         # Two operands and the result, and the float32 data that the operands are made of.
         if 5 * 4 * size * size > gpu.free_bytes // 2 and size != SIZES[-1]:
             continue
         with work.product(precision, size) as piece:
-            found.append((piece, _rates(work.queued(piece), piece.amount)))
+            found.append((piece.how, _rates(work.queued(piece), piece.amount)))
     return max(found, key=lambda one: float(one[1].max()))
 
 
