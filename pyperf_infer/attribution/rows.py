@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyperf_infer.results.roofline_schema import Bound, Roofline, RooflineLayer
+from pyperf_infer.roofline.roofs import ABOVE, Roofs
 
 if TYPE_CHECKING:
     from pyperf_infer.attribution.layers import Joined, TimedLayer
     from pyperf_infer.results.ceilings_schema import Ceilings
     from pyperf_infer.results.profile_schema import ProfileTable
-    from pyperf_infer.roofline.roofs import Roofs, RoofTime
+    from pyperf_infer.roofline.roofs import RoofTime
     from pyperf_infer.roofline.work.counts import ModelWork, Operation
 
-ABOVE = 1.05  # a roof is two measurements, each of which may be a few percent off
+LEAST_EXPLAINED = 0.1  # of a layer's time, by its roof: where that is less, neither ceiling is what bounds it
 _MOST_NAMED = 5
 
 
@@ -35,7 +36,7 @@ def roofline(
     asked: Asked, work: ModelWork, joined: Joined, table: ProfileTable, roofs: Roofs, ceilings: Ceilings
 ) -> Roofline:
     """The layers of `joined`, which are those of `table`, with their least times and the totals."""
-    overhead_ms = _quickest_call_ms(joined.layers)
+    overhead_ms = _idle_call_ms(joined.layers)
     layers = [_layer(one, roofs, overhead_ms) for one in joined.layers]
     layers_ms = sum(one.time_ms for one in layers)
     measured_ms = None if table.perturbation is None else table.perturbation.plain_ms
@@ -119,14 +120,16 @@ def _layer(layer: TimedLayer, roofs: Roofs, overhead_ms: float | None) -> Roofli
 def _bound(layer: TimedLayer, roof: RoofTime | None, overhead_ms: float | None) -> Bound:
     if roof is None:
         return "unknown"
-    if roof.time_s * 1e3 <= (overhead_ms or 0.0) * layer.row.calls:
+    roof_ms = roof.time_s * 1e3
+    if roof_ms <= max((overhead_ms or 0.0) * layer.row.calls, LEAST_EXPLAINED * layer.time_ms):
         return "overhead"
     return "compute" if roof.compute_bound else "memory"
 
 
-def _quickest_call_ms(layers: Sequence[TimedLayer]) -> float | None:
-    """What executing a layer takes here at the least, whatever it does."""
-    return min((one.time_ms / one.row.calls for one in layers if one.row.calls and one.time_ms > 0), default=None)
+def _idle_call_ms(layers: Sequence[TimedLayer]) -> float | None:
+    """What executing a layer takes here that has nothing to do: the quickest of those; None where there are none."""
+    idle = (one for one in layers if one.mapped and all(each.work.kind == "view" for each in one.operations))
+    return min((one.time_ms / one.row.calls for one in idle if one.row.calls and one.time_ms > 0), default=None)
 
 
 def _reason(roof: RoofTime, operations: Sequence[Operation]) -> str:

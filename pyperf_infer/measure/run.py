@@ -25,6 +25,7 @@ from pyperf_infer.measure.keeping import MeasuresRows
 from pyperf_infer.measure.loading import load_model
 from pyperf_infer.measure.memory_ran_out import CrowdedError, raise_if_out_of_memory
 from pyperf_infer.measure.notices import batch_halved, not_together, notices_of
+from pyperf_infer.measure.roof import set_roofs
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import batch_of, resolve_shapes
 from pyperf_infer.system.memory import is_out_of_memory
@@ -139,6 +140,8 @@ class Run(MeasuresRows):
                 break
             self._around.observer.notice(f"batch {batch} of {model.name} does not fit in memory; halving it")
             batch, shapes = batch // 2, smaller
+        with self.phases.timed("set against the roof"):
+            set_roofs(self.results[first_row:], model, shapes, self.plan)
         for row in self.results[first_row:]:
             if row.subject.batch_size != requested:
                 row.warnings.append(batch_halved(row.subject))

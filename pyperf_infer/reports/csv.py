@@ -34,6 +34,8 @@ def _row(document: Document, result: Result, percents: Iterable[float]) -> dict[
         **_method(result),
         **processes_cells(result),
         **gpu_cells(result),
+        "roof_ms": result.roof and result.roof.roof_ms,
+        "share_of_roof": result.roof and result.roof.share_of_roof,
         "parity": result.parity.status if result.parity else None,
         "error": result.error.message if result.error else None,
         "warnings": ", ".join(one.code for one in (*document.warnings, *result.warnings)) or None,

@@ -14,7 +14,7 @@ from pyperf_infer.reports.judged import mode_line
 from pyperf_infer.reports.processes import processes_line
 from pyperf_infer.reports.row_names import MAX_LISTED, name_rows, row_name
 from pyperf_infer.reports.view import NOT_CONVERGED
-from pyperf_infer.units import format_duration_ns, format_duration_s, format_percent, format_ratio
+from pyperf_infer.units import format_duration_ms, format_duration_ns, format_duration_s, format_percent, format_ratio
 
 if TYPE_CHECKING:
     from pyperf_infer.results.schema import Document, OutputParity, Parity, Result, Weights
@@ -246,12 +246,24 @@ def method(document: Document) -> list[tuple[str, str]]:
         ("weights", lambda one: _weights(one.subject.weights)),
         ("seed", lambda one: str(one.method.seed)),
         ("memory", lambda one: one.summary.memory_method or ""),
+        ("roof", _roof),
         *gpu_notes.facts(),
     ]
     lines = [("sides", _sides(document)), *((title, _shared(document, value)) for title, value in facts)]
     phases = [one for one in document.phases if one.seconds >= SHORTEST_PHASE_S]
     lines.append(("wall time", ", ".join(f"{one.name} {format_duration_s(one.seconds)}" for one in phases)))
     return [(title, text) for title, text in lines if text]
+
+
+def _roof(result: Result) -> str:
+    roof = result.roof
+    if roof is None:
+        return ""
+    unknown = f"; without {', '.join(roof.unknown_ops)}, which no formula is known of" if roof.unknown_ops else ""
+    return (
+        f"{format_duration_ms(roof.roof_ms)} is the least that the ceilings measured {roof.ceilings_utc} allow the "
+        f"model's work{unknown}; `pyperf-infer roofline` shows it layer by layer"
+    )
 
 
 def _shared(document: Document, value: Callable[[Result], str]) -> str:

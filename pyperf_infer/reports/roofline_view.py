@@ -123,11 +123,13 @@ def roofline_notes(roofline: Roofline) -> Iterator[Note]:
         yield Note(
             "unsure", f"{op} has no formula: the layers with it take {format_percent(share)} of the layers' time"
         )
-    if roofline.overhead_ms is not None:
+    if any(one.bound == "overhead" for one in roofline.layers):
+        idle = roofline.overhead_ms
+        call = f", or below the {format_duration_ms(idle)} of a call that has nothing to do" if idle else ""
         yield Note(
             "plain",
-            f"overhead: layers whose roof is below {format_duration_ms(roofline.overhead_ms)} a call, what the "
-            "quickest layer takes whatever it does",
+            f"overhead: layers whose roof is a tenth of their time at most{call}; the rest is dispatch, threads that "
+            "wait, or a kernel that uses little of the machine",
         )
     yield from (Note("unsure", f"not told: {text}") for text in roofline.not_told)
     yield Note(

@@ -87,7 +87,7 @@ class Roofline(Struct, kw_only=True):
     formula_share: Part | None  # of the layers' time, in layers all of whose operators have a formula
     mapped_share: Part | None  # of it, in layers whose operators are known
     unknown_ops: dict[str, Part]  # operators without a formula, and the share of time of the layers they are in
-    overhead_ms: NonNegative | None  # what the quickest call of any layer takes: what executing one costs here
+    overhead_ms: NonNegative | None  # the quickest call of a layer that has nothing to do; None where there is none
     ceilings: Ceilings
     layers: list[RooflineLayer]  # in the order of their first calls
     not_told: list[str] = []
