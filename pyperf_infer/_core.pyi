@@ -1,12 +1,12 @@
 """
-Native core of pyperf_infer: clock, loop, stop rule, schedule, GPU, ONNX Runtime, AOTInductor. Not a public API.
+Native core of pyperf_infer: clock, loop, stop rule, schedule, ceilings, GPU, ONNX Runtime, AOTInductor. Not a public API.
 """
 from __future__ import annotations
 import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Activity', 'AotiModel', 'AotiStreamBinding', 'AotiStreamTarget', 'AotiTarget', 'AotiTensor', 'Block', 'CacheFlush', 'CallableLane', 'CallableTarget', 'ClockProperties', 'EventOverhead', 'EventPair', 'GpuContext', 'GpuFacts', 'GpuStream', 'GraphLane', 'GraphTarget', 'MeasureOutcome', 'NoopTarget', 'ORT_ASSIGNMENT_API', 'ORT_OLDEST_API', 'ORT_RECORD_ASSIGNMENT', 'OrtDeviceBinding', 'OrtEnvironment', 'OrtSession', 'OrtSessionOptions', 'OrtStreamTarget', 'OrtTarget', 'OrtTensorInfo', 'Replay', 'Samples', 'ScheduleOutcome', 'SchedulePlan', 'SpinTarget', 'StopPlan', 'StreamCallableTarget', 'StreamPlan', 'StreamTarget', 'Target', 'WarmupOutcome', 'dependence_at', 'estimate_quantile', 'gpu_count', 'interleave', 'load_ort', 'measure', 'measure_steady_clock', 'now_ns', 'quantile_rank', 'quantile_ranks', 'replay_stop_rule', 'run_batch', 'run_batched', 'spin', 'take_activity_snapshot', 'warm_up']
+__all__: list[str] = ['Activity', 'AotiModel', 'AotiStreamBinding', 'AotiStreamTarget', 'AotiTarget', 'AotiTensor', 'Block', 'CacheFlush', 'CallableLane', 'CallableTarget', 'CeilingThreads', 'ClockProperties', 'EventOverhead', 'EventPair', 'GpuContext', 'GpuFacts', 'GpuStream', 'GraphLane', 'GraphTarget', 'MeasureOutcome', 'NoopTarget', 'ORT_ASSIGNMENT_API', 'ORT_OLDEST_API', 'ORT_RECORD_ASSIGNMENT', 'OrtDeviceBinding', 'OrtEnvironment', 'OrtSession', 'OrtSessionOptions', 'OrtStreamTarget', 'OrtTarget', 'OrtTensorInfo', 'Replay', 'Samples', 'ScheduleOutcome', 'SchedulePlan', 'SpinTarget', 'StopPlan', 'StreamCallableTarget', 'StreamPlan', 'StreamTarget', 'Target', 'WarmupOutcome', 'ceiling_kernels', 'dependence_at', 'estimate_quantile', 'gpu_count', 'interleave', 'load_ort', 'measure', 'measure_steady_clock', 'now_ns', 'quantile_rank', 'quantile_ranks', 'replay_stop_rule', 'run_batch', 'run_batched', 'spin', 'stream_instructions', 'take_activity_snapshot', 'warm_up']
 class ClockProperties:
     @property
     def name(self) -> str:
@@ -208,6 +208,27 @@ class ScheduleOutcome:
     @property
     def rounds(self) -> int:
         ...
+class CeilingThreads:
+    def __init__(self, cpus: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
+        ...
+    def __len__(self) -> int:
+        ...
+    def allocate(self, bytes: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Memory of each thread; 0 gives it back.
+        """
+    def clock(self, window_ns: typing.SupportsInt | typing.SupportsIndex) -> tuple[float, float]:
+        """
+        The first thread's clock in Hz, by dependent additions and by dependent multiplications.
+        """
+    def compute(self, precision: str, instructions: str, window_ns: typing.SupportsInt | typing.SupportsIndex, runs: typing.SupportsInt | typing.SupportsIndex) -> list[tuple[float, float]]:
+        """
+        One (operations a second, clock in Hz) a run.
+        """
+    def stream(self, pattern: str, bytes: typing.SupportsInt | typing.SupportsIndex, non_temporal: bool, window_ns: typing.SupportsInt | typing.SupportsIndex, runs: typing.SupportsInt | typing.SupportsIndex) -> list[float]:
+        """
+        Bytes a second of each run; `bytes` are those of each thread.
+        """
 class GpuFacts:
     @property
     def compute_major(self) -> int:
@@ -522,6 +543,10 @@ class AotiStreamBinding:
 class AotiStreamTarget(StreamTarget):
     def __init__(self, bindings: collections.abc.Sequence[AotiStreamBinding], plan: StreamPlan) -> None:
         ...
+def ceiling_kernels() -> list[tuple[str, str]]:
+    """
+    (precision, instructions) of every kernel that this processor runs.
+    """
 def dependence_at(samples_ns: typing.Annotated[numpy.typing.ArrayLike, numpy.int64], value_ns: typing.SupportsInt | typing.SupportsIndex) -> float:
     ...
 def estimate_quantile(values: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], quantile: typing.SupportsFloat | typing.SupportsIndex, confidence: typing.SupportsFloat | typing.SupportsIndex, dependence: typing.SupportsFloat | typing.SupportsIndex = 1.0) -> tuple[float, float, float] | None:
@@ -550,6 +575,10 @@ def run_batched(target: Target, calls: typing.SupportsInt | typing.SupportsIndex
     ...
 def spin(iterations: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
+def stream_instructions() -> str:
+    """
+    The vectors that streams load and store.
+    """
 def take_activity_snapshot(root: str = '') -> Activity:
     ...
 def warm_up(target: Target, *, min_calls: typing.SupportsInt | typing.SupportsIndex = 1, budget_ns: typing.SupportsInt | typing.SupportsIndex = 5000000000, mode: str = 'latency', progress: collections.abc.Callable[[str, int, int, int, int], typing.Any] | None = None) -> WarmupOutcome:

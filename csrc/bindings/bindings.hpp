@@ -64,6 +64,7 @@ class PythonCheckpoint final : public Checkpoint {
 
 void bind_activity(py::module_& module);
 void bind_aoti(py::module_& module);
+void bind_ceilings(py::module_& module);
 void bind_clock(py::module_& module);
 void bind_errors(py::module_& module);
 void bind_gpu(py::module_& module);

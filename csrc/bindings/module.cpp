@@ -4,7 +4,8 @@
 PYBIND11_MODULE(_core, module) {
   using namespace pyperf::bindings;
   module.doc() =
-      "Native core of pyperf_infer: clock, loop, stop rule, schedule, GPU, ONNX Runtime, AOTInductor. Not a public "
+      "Native core of pyperf_infer: clock, loop, stop rule, schedule, ceilings, GPU, ONNX Runtime, AOTInductor. Not a "
+      "public "
       "API.";
   bind_errors(module);
   bind_clock(module);
@@ -13,6 +14,7 @@ PYBIND11_MODULE(_core, module) {
   bind_targets(module);
   bind_measure(module);
   bind_schedule(module);
+  bind_ceilings(module);
   bind_gpu(module);
   bind_gpu_targets(module);
   bind_ort(module);

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/cache_flush.hpp"
 
-#include <pthread.h>
-#include <sched.h>
-
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -18,18 +15,10 @@ namespace {
 constexpr std::size_t kLineBytes = 64;
 constexpr std::size_t kStride = kLineBytes / sizeof(std::uint64_t);
 
-// Where the kernel does not allow it (a container's mask), the thread runs where it may: still a stream through memory.
-void keep_to(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(static_cast<std::size_t>(cpu), &set);
-  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
-}
-
 std::vector<CacheFlush::Share> checked(std::vector<CacheFlush::Share> shares) {
   if (shares.empty()) throw UsageError("there is no processor whose caches to flush");
   for (const auto& share : shares) {
-    if (share.cpu < 0 || share.cpu >= CPU_SETSIZE) throw UsageError("there is no such processor to flush the cache of");
+    if (!is_cpu(share.cpu)) throw UsageError("there is no such processor to flush the cache of");
     if (share.bytes < kLineBytes) throw UsageError("a flush streams through at least one cache line");
   }
   return shares;
@@ -82,7 +71,7 @@ void CacheFlush::flush() {
 }
 
 void CacheFlush::stream(const Share& share, std::vector<std::uint64_t>& memory) {
-  keep_to(share.cpu);
+  keep_to(share.cpu);  // or stream where it may: still through memory
   for (;;) {
     begin_.arrive_and_wait();
     if (stop_) return;

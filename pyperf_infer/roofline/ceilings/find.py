@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ceilings of a device: those kept from an earlier measurement where they still hold, else measured now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pyperf_infer import __version__
+from pyperf_infer.errors import InputError, UsageError
+from pyperf_infer.roofline.ceilings.store import load_ceilings, save_ceilings
+
+if TYPE_CHECKING:
+    from pyperf_infer.results.ceilings_schema import Ceilings
+
+MOST_DAYS = 30
+
+
+def find_ceilings(
+    device: str,
+    threads: int,
+    *,
+    fresh: bool = False,
+    cache_sizes: Mapping[str, int] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Ceilings:
+    """The ceilings of `device` ("cpu", "cuda:0"), with one thread and with `threads` of them.
+
+    They are measured, and kept, where none are, where they are older than 30 days or by another release, and with
+    `fresh`; sizes of caches that are given always measure anew. `progress` is told in sentences what happens.
+
+    Raises:
+        UsageError: no such device, or more threads than cores.
+        InputError: the sizes of the caches cannot be read, and none are given.
+        MeasurementError: the machine is too busy, or something measured cannot be.
+    """
+    say = progress or _silent
+    device, threads = _named(device, threads)
+    if not fresh and cache_sizes is None and (kept := load_ceilings(_machine(), device, threads)):
+        if (stale := why_stale(kept)) is None:
+            return kept
+        say(f"The ceilings of {device} are measured again: those kept {stale}.")
+    ceilings = _measure(device, threads, cache_sizes, say)
+    try:
+        save_ceilings(ceilings)
+    except InputError as error:  # the figures are good all the same
+        ceilings.warnings.append(f"These ceilings could not be kept for later: {error}")
+    return ceilings
+
+
+def cached_ceilings(device: str, threads: int) -> Ceilings | None:
+    """What is kept of this machine and still holds; None otherwise. Nothing is measured."""
+    kept = load_ceilings(_machine(), *_named(device, threads))
+    return kept if kept is not None and why_stale(kept) is None else None
+
+
+def why_stale(ceilings: Ceilings, now: datetime | None = None) -> str | None:
+    """Why ceilings do not hold any longer, as the end of a sentence; None while they do."""
+    if ceilings.tool_version != __version__:
+        return f"are by release {ceilings.tool_version}, and this is {__version__}"
+    try:
+        measured = datetime.fromisoformat(ceilings.measured_utc).astimezone(UTC)
+    except ValueError:
+        return "do not say when they were measured"
+    age = (now or datetime.now(UTC)) - measured
+    if age > timedelta(days=MOST_DAYS):
+        return f"are {age.days} days old"
+    return None
+
+
+def _measure(
+    device: str, threads: int, cache_sizes: Mapping[str, int] | None, progress: Callable[[str], None]
+) -> Ceilings:
+    kind, _, index = device.partition(":")
+    if kind == "cpu" and not index:
+        from pyperf_infer.roofline.ceilings.cpu import measure_cpu
+
+        return measure_cpu(threads, cache_sizes=cache_sizes, progress=progress)
+    if kind == "cuda" and (index.isdecimal() or not index):
+        from pyperf_infer.roofline.ceilings.gpu import measure_gpu
+
+        return measure_gpu(int(index or 0), progress=progress)
+    raise UsageError(f"There is no device {device!r} to measure ceilings of. There are cpu, and cuda:0, cuda:1 and on.")
+
+
+def _named(device: str, threads: int) -> tuple[str, int]:
+    """As they are kept: "cuda" is the first GPU, and a GPU has no number of threads."""
+    if not device.startswith("cuda"):
+        return device, threads
+    return ("cuda:0" if device == "cuda" else device), 1
+
+
+def _machine() -> str:
+    from pyperf_infer.system.environment import collect
+    from pyperf_infer.system.floor_file import machine_key
+
+    return machine_key(collect())
+
+
+def _silent(_sentence: str) -> None:
+    return None
