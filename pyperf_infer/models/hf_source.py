@@ -240,14 +240,18 @@ def _broken(error: Exception) -> BackendError:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """The hub's client refuses every request meanwhile."""
+    """The hub's client refuses every request meanwhile, and transformers keeps its advice on generation to itself."""
     from huggingface_hub import constants
+    from transformers.utils import logging
 
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+        logging.set_verbosity(verbosity)
 
 
 def _built(architecture: Any, config: Any) -> Any:
