@@ -45,11 +45,15 @@ _RESIDENT = "what the process's resident memory grew by while a session's first 
 
 @dataclass(frozen=True)
 class NodeTimes:
-    """What ran, node by node: `nodes` are those of the table's rows, in their order, traced to the graph of `file`."""
+    """What ran, node by node: `nodes` are those of the table's rows, in their order, traced to the graph of `file`.
+
+    A converted file is removed with `backend`.
+    """
 
     table: ProfileTable
     nodes: Sequence[MergedNode]
     file: Path
+    backend: OnnxRuntime
     sessions: int
     trial: Trial
     resident: PeakMemory
@@ -125,7 +129,7 @@ def time_nodes(
     device = [(on_device.totals, on_device.graph)] if on_device is not None and on_device.totals is not None else []
     nodes = merge([*done.sessions, *device], levels.trace)
     table = _table(model, options, done, on_device, nodes, sessions.no_graph or levels.missing, plan)
-    return NodeTimes(table, nodes, sessions.model, len(done.sessions), trial, resident)
+    return NodeTimes(table, nodes, sessions.model, backend, len(done.sessions), trial, resident)
 
 
 def _try_out(sessions: Sessions) -> tuple[Trial, PeakMemory]:
