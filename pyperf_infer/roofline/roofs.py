@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyperf_infer.results.ceilings_schema import Ceilings, ComputeCeiling
     from pyperf_infer.roofline.work.counts import Kernel, Operation
 
+ABOVE = 1.05  # of its roof: that is two measurements, each of which may be a few percent off
 # Where a device has no arithmetic of a type, values are converted and computed with as this one.
 _COMPUTED_AS = {"float16": "float32", "bfloat16": "float32", "tf32": "float32"}
 
