@@ -242,11 +242,11 @@ def _broken(error: Exception) -> BackendError:
 def _offline() -> Iterator[None]:
     """The hub's client refuses every request meanwhile, and transformers keeps its advice on generation to itself."""
     from huggingface_hub import constants
-    from transformers.utils import logging
 
+    logging: Any = importlib.import_module("transformers.utils.logging")  # of which few names have a type
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
+    logging.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
