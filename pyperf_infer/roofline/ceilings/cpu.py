@@ -20,6 +20,7 @@ from pyperf_infer.roofline.ceilings.cache_sizes import check_cache_sizes
 from pyperf_infer.roofline.ceilings.levels import MEMORY, Cache, Plan, WorkingSet, caches_of, cores, plan
 from pyperf_infer.roofline.ceilings.microarchitectures import Microarchitecture, identify, read_identity
 from pyperf_infer.roofline.ceilings.quiet import Quiet
+from pyperf_infer.system.cgroup import cpu_limit_cores
 from pyperf_infer.units import format_percent
 
 # No core does more than its execution units allow: a share beyond this is an error of ours, in the clock or the table.
@@ -75,6 +76,11 @@ def measure_cpu(
     quiet = quiet or Quiet(_usable_cpus())
     kind = identify(read_identity())
     found = _Found()
+    if (allowed := cpu_limit_cores()) is not None and allowed < threads:
+        found.warnings.append(
+            f"The control group's quota allows {allowed:g} processors of time for {_counted(threads)}: within a run "
+            "they may do more than they could over long."
+        )
     # Before anything is measured: that the caches are known, for one thread and for all.
     counts = sorted({1, threads})
     levels = {count: caches_of(cpus[:count], sizes) for count in counts}
@@ -231,8 +237,11 @@ def _document(
 
     environment = collect()
     has = {ceiling.precision for ceiling in found.compute}
-    lacking = [f"{precision}: there is no kernel for what this processor has." for precision in _PRECISIONS]
-    lacking = [sentence for precision, sentence in zip(_PRECISIONS, lacking, strict=True) if precision not in has]
+    lacking = [
+        f"{precision}: this processor has no instructions for it, or there is no kernel for those that it has."
+        for precision in _PRECISIONS
+        if precision not in has
+    ]
     if "amx_fp16" in read_identity().features:
         lacking.append("float16 by AMX, which this processor has: there is no kernel for it.")
     levels = [MemoryLevel(level=cache.level, capacity_bytes=cache.bytes_a_thread * threads) for cache in caches]
@@ -256,7 +265,7 @@ def _document(
 
 
 def _cpus(threads: int) -> list[int]:
-    available = cores(10**6)
+    available = cores()
     if not 1 <= threads <= len(available):
         raise UsageError(
             f"Ceilings with {_counted(threads)} cannot be measured: each has to have a core of its own, and this "

@@ -47,15 +47,15 @@ class Plan(NamedTuple):
     warnings: list[str]
 
 
-def cores(threads: int, root: Path = Path("/")) -> list[int]:
-    """The first CPU of each of `threads` physical cores; fewer where this process may use fewer."""
+def cores(root: Path = Path("/")) -> list[int]:
+    """The first CPU of each physical core among those that this process may use."""
     first: dict[str, int] = {}
     for number in cpu.affinity():
         topology = root / "sys/devices/system/cpu" / f"cpu{number}" / "topology"
         names = ("core_cpus_list", "thread_siblings_list")
         siblings = next((text for name in names if (text := read_text(topology / name))), str(number))
         first.setdefault(siblings, number)
-    return list(first.values())[:threads]
+    return list(first.values())
 
 
 def caches_of(cpus: Sequence[int], sizes: Mapping[str, int] | None, root: Path = Path("/")) -> list[Cache]:
