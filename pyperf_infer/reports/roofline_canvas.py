@@ -16,7 +16,10 @@ HEIGHT = 18
 LEAST_WIDTH = 50
 _SIZES = ((0.05, "@"), (0.01, "O"), (0.0, "o"))  # of the layers' time, at least
 _TOTAL = "*"
-LEGEND = "o a layer, O from 1% of the time on, @ from 5%; * the whole model; lines: the ceilings"
+LEGEND = (
+    "o a layer, O from 1% of the time on, @ from 5%; * the whole model; lines: the ceilings, dotted: of types that it "
+    "does not multiply"
+)
 
 
 def draw(chart: Chart, width: int) -> list[str]:
@@ -40,7 +43,7 @@ def draw(chart: Chart, width: int) -> list[str]:
             row = round(top + (bottom - top) * step / steps)
             column = round(begin + (end - begin) * step / steps)
             if 0 <= row < HEIGHT and 0 <= column < columns:
-                canvas[row][column] = "-" if line.kind == "compute" else "/"
+                canvas[row][column] = "/" if line.kind == "memory" else "-" if line.used else "."
     for line in chart.lines:
         _write_label(canvas, line.label, place(*line.end), right=line.kind == "compute")
     for point in sorted(chart.points, key=lambda one: one.share):

@@ -22,12 +22,13 @@ _LONGEST_NAME = 26
 
 @dataclass(frozen=True)
 class Line:
-    """A ceiling: from one point to another, in FLOP a byte and FLOP/s."""
+    """A ceiling: from one point to another, in FLOP a byte and FLOP/s. `used`: the model computes with it."""
 
     label: str
     kind: Literal["compute", "memory"]
     begin: tuple[float, float]
     end: tuple[float, float]
+    used: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def chart_of(roofline: Roofline) -> Chart:
     y = _ends(ys, (1e9, 1e12))
     return Chart(
         f"{roofline.model}, batch {roofline.batch_size}, {roofline.precision}: {roofline.backend}",
-        [*_lines(peaks, rates, x, y)],
+        [*_lines(peaks, rates, x, y, {one.precision for one in roofline.layers if one.precision})],
         points,
         total,
         x,
@@ -143,7 +144,7 @@ def _threads(roofline: Roofline) -> int:
 
 
 def _lines(
-    peaks: dict[str, float], rates: dict[str, float], x: tuple[float, float], y: tuple[float, float]
+    peaks: dict[str, float], rates: dict[str, float], x: tuple[float, float], y: tuple[float, float], used: set[str]
 ) -> Iterator[Line]:
     highest = max(peaks.values(), default=y[1])
     fastest = max(rates.values(), default=0.0)
@@ -155,7 +156,7 @@ def _lines(
             yield Line(label, "memory", (begin, begin * rate), (end, highest))
     for precision, peak in peaks.items():
         begin = max(x[0], peak / fastest) if fastest else x[0]
-        yield Line(f"{precision} {rate_text(peak, 'FLOP')}", "compute", (begin, peak), (x[1], peak))
+        yield Line(f"{precision} {rate_text(peak, 'FLOP')}", "compute", (begin, peak), (x[1], peak), precision in used)
 
 
 def _ends(values: Sequence[float], otherwise: tuple[float, float]) -> tuple[float, float]:

@@ -117,7 +117,8 @@ def _measured(roofline: Roofline) -> str:
 
 def _draw_line(axes: Any, line: Line) -> None:
     (x0, y0), (x1, y1) = line.begin, line.end
-    axes.plot([x0, x1], [y0, y1], color=_LINE, linewidth=1.2, zorder=2)
+    style = {"linewidth": 1.2} if line.used else {"linewidth": 0.7, "linestyle": (0, (2, 2))}
+    axes.plot([x0, x1], [y0, y1], color=_LINE, zorder=2, **style)
     label = _plain(line.label)
     if line.kind == "compute":
         axes.annotate(label, (x1, y1), xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=7, color=_LINE)
