@@ -114,8 +114,8 @@ def roofline_notes(roofline: Roofline) -> Iterator[Note]:
     if roofline.measured_ms is not None:
         gap = roofline.measured_ms - roofline.roof_ms
         allowed, measured = format_duration_ms(roofline.roof_ms), format_duration_ms(roofline.measured_ms)
-        share, gain = format_percent(roofline.share_of_roof or 0.0), format_duration_ms(max(0.0, gap))
-        text = f"the ceilings allow {allowed}, measured {measured}: {share} of the roof, {gain} to gain at the most"
+        part, gain = format_percent(roofline.share_of_roof or 0.0), format_duration_ms(max(0.0, gap))
+        text = f"the ceilings allow {allowed}, measured {measured}: {part} of the roof, {gain} to gain at the most"
         yield Note("plain", text)
     yield from _sum_notes(roofline)
     yield Note("plain", "; ".join(_known(roofline)))

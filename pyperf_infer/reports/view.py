@@ -60,7 +60,9 @@ def metric_columns(document: Document) -> list[Column]:
         *_timing_columns(rows),
         column("items/s", rows, lambda one: number(one.summary.throughput_per_s, format_count)),
         column("speed-up", rows, speed_up),
-        column("of roof", rows, lambda one: number(one.roof and one.roof.share_of_roof, format_percent)),
+        column(
+            "of roof", rows, lambda one: Cell() if one.roof is None else Cell(format_percent(one.roof.share_of_roof))
+        ),
         column("gpu", rows, gpu_view.gpu_span),
         column("submit", rows, _submit),
         *gpu_view.transfer_columns(rows),
