@@ -5,8 +5,7 @@ PYBIND11_MODULE(_core, module) {
   using namespace pyperf::bindings;
   module.doc() =
       "Native core of pyperf_infer: clock, loop, stop rule, schedule, ceilings, GPU, ONNX Runtime, AOTInductor. Not a "
-      "public "
-      "API.";
+      "public API.";
   bind_errors(module);
   bind_clock(module);
   bind_activity(module);

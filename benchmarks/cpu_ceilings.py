@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processor's ceilings against likwid-bench: float32 multiply-adds, and the STREAM triad from memory.
+
+    python benchmarks/cpu_ceilings.py [--record] [--threads N] [--rounds N]
+
+Needs likwid-bench (Debian: likwid). Both sides in turn, on the same processors, with as many threads, over working sets
+of the same size, with the same instructions; huge pages on both sides. likwid-bench counts as this project does: two
+operations a multiply-add, and of the triad what is read and written, 24 bytes an element.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from common import Claim, Report, alternate
+
+from pyperf_infer import _core
+from pyperf_infer.roofline.ceilings.cpu import Effort
+from pyperf_infer.roofline.ceilings.levels import MEMORY, caches_of, cores, plan
+from pyperf_infer.roofline.ceilings.microarchitectures import identify, read_identity
+from pyperf_infer.roofline.ceilings.quiet import other_load
+from pyperf_infer.system.memory import available_memory_bytes
+
+ROUNDS = 10
+MOST_COMPUTE, MOST_TRIAD, MOST_SPREAD, LEAST_OF_THEORY = 0.05, 0.10, 0.03, 0.90
+PEAK = {"avx512 fma": "peakflops_sp_avx512_fma", "avx2 fma": "peakflops_sp_avx_fma"}
+TRIAD = {"avx512": "stream_mem_avx512", "avx2": "stream_mem_avx_fma"}
+PEAK_BYTES = 16_000  # of a thread, in L1: likwid's kernel loads a vector for every 15 multiply-adds
+SECONDS = 1
+
+
+class Ceiling(NamedTuple):
+    highest: float
+    median: float
+    clock_hz: float = 0.0
+
+
+class Sides:
+    """What is measured in turn. The first two are operations a second, the others bytes a second."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads, self.cpus, self.effort = threads, cores()[:threads], Effort()
+        self.team = _core.CeilingThreads(self.cpus)
+        self.instructions = next(name for kind, name in _core.ceiling_kernels() if kind == "float32")
+        chosen = plan(caches_of(self.cpus, None), threads, available_memory_bytes())
+        self.bytes_a_thread = next(one.bytes_a_thread for one in chosen.working_sets if one.level == MEMORY)
+        self.compute: list[Ceiling] = []
+        self.triad: list[Ceiling] = []
+
+    def our_compute(self) -> float:
+        runs = self.team.compute("float32", self.instructions, self.effort.window_ns, self.effort.compute_runs)
+        rates = [flops_per_s for flops_per_s, _ in runs]
+        self.compute.append(Ceiling(max(rates), statistics.median(rates), max(hz for _, hz in runs)))
+        return max(rates)
+
+    def our_triad(self) -> float:
+        self.team.allocate(self.bytes_a_thread)
+        rates = self.team.stream("triad", self.bytes_a_thread, True, self.effort.window_ns, self.effort.stream_runs)
+        self.team.allocate(0)  # likwid's has to fit beside it
+        self.triad.append(Ceiling(max(rates), statistics.median(rates)))
+        return max(rates)
+
+    def likwid_compute(self) -> float:
+        test = PEAK.get(self.instructions)
+        return self._likwid(test, PEAK_BYTES * self.threads, "MFlops/s")
+
+    def likwid_triad(self) -> float:
+        test = TRIAD.get(_core.stream_instructions())
+        return self._likwid(test, self.bytes_a_thread * self.threads, "MByte/s")
+
+    def _likwid(self, test: str | None, size: int, figure: str) -> float:
+        if test is None:
+            raise SystemExit("likwid-bench has no test by the instructions that were measured here")
+        # Threads go to the first hardware thread of each core; -W has each write to its own part of the memory first.
+        workgroup = f"S0:{size // 1000}kB:{self.threads}"
+        command = ["likwid-bench", "-t", test, "-s", str(SECONDS), "-W", workgroup]
+        environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # madvise, as on our side
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+        found = re.search(rf"^{re.escape(figure)}:\s+([0-9.]+)", done.stdout, re.MULTILINE)
+        if found is None:
+            raise SystemExit(f"{' '.join(command)} gave no {figure}: {done.stderr or done.stdout}")
+        return float(found[1]) * 1e6
+
+
+def spread(values: list[float]) -> float:
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def in_turn(report: Report, rounds: int, what: str, ours: Callable[[], float], theirs: Callable[[], float]) -> float:
+    """The ratio of the medians; each round is said."""
+    pairs = alternate([ours, theirs], rounds)
+    for number, (our, their) in enumerate(pairs, 1):
+        report.say(f"  {what} {number:2}: ours {our / 1e9:8.2f} G/s, likwid-bench {their / 1e9:8.2f} G/s")
+    ratio = statistics.median(our for our, _ in pairs) / statistics.median(their for _, their in pairs)
+    report.say(f"  {what}: spread of likwid-bench's {spread([their for _, their in pairs]):.1%}")
+    return ratio
+
+
+def judge(report: Report, sides: Sides, rounds: int) -> None:
+    begin = _core.take_activity_snapshot()
+    compute = in_turn(report, rounds, "float32", sides.our_compute, sides.likwid_compute)
+    triad = in_turn(report, rounds, "triad  ", sides.our_triad, sides.likwid_triad)
+    # likwid-bench is a process of its own: of the load only what the hypervisor took is others'.
+    activity = _core.take_activity_snapshot() - begin
+    stolen = (activity.steal_ns or 0) / activity.wall_ns / len(os.sched_getaffinity(0))
+    report.say(f"stolen by the hypervisor: {stolen:.1%}")
+    report.claim(Claim("float32, ratio of medians to likwid-bench's, off by", abs(compute - 1), MOST_COMPUTE, unit=""))
+    report.say(f"the ratio is {compute:.4f}")
+    report.claim(Claim("triad, ratio of medians to likwid-bench's, off by", abs(triad - 1), MOST_TRIAD, unit=""))
+    report.say(f"the ratio is {triad:.4f}")
+    highest = [one.highest for one in sides.compute]
+    report.claim(Claim(f"spread of our {rounds} float32 ceilings", spread(highest), MOST_SPREAD, unit=""))
+    report.say(f"spread of our {rounds} triad ceilings: {spread([one.highest for one in sides.triad]):.1%}")
+    medians = statistics.median(one.median for one in sides.triad)
+    report.say(f"the median run of our triads, not the highest: {medians / 1e9:.2f} GB/s")
+    kind = identify(read_identity())
+    flops_per_cycle = kind.flops_per_cycle("float32", sides.instructions)
+    report.say(f"{kind.name or 'unknown'}: {kind.source}")
+    if flops_per_cycle is None:
+        report.say("no share of theory: what this processor does in a cycle is not known")
+        return
+    shares = [one.highest / (sides.threads * flops_per_cycle * one.clock_hz) for one in sides.compute]
+    report.say("clock under load, GHz: " + " ".join(f"{one.clock_hz / 1e9:.3f}" for one in sides.compute))
+    report.claim(Claim("float32 of theory, median", statistics.median(shares), LEAST_OF_THEORY, at_most=False, unit=""))
+
+
+def idle_load() -> float | None:
+    import time
+
+    begin = _core.take_activity_snapshot()
+    time.sleep(2)
+    return other_load(_core.take_activity_snapshot() - begin, len(os.sched_getaffinity(0)))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", action="store_true", help="write the figures to benchmarks/results/, dated")
+    parser.add_argument("--threads", type=int, default=len(cores()), help="of both sides; default: one a core")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    arguments = parser.parse_args()
+    if shutil.which("likwid-bench") is None:
+        print("likwid-bench is not there; Debian and Ubuntu have it in the package likwid", file=sys.stderr)
+        return 2
+    report = Report("cpu_ceilings")
+    sides = Sides(arguments.threads)
+    load = idle_load()
+    report.say(
+        f"{sides.threads} threads on processors {sides.cpus}; {sides.instructions}; triad over "
+        f"{sides.bytes_a_thread * sides.threads / 1e6:,.0f} MB; other load before: "
+        f"{'unknown' if load is None else f'{load:.1%}'}"
+    )
+    judge(report, sides, arguments.rounds)
+    return report.finish(arguments.record)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
