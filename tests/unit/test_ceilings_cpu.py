@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -115,6 +117,18 @@ def test_a_level_faster_than_the_one_inside_it_is_warned_of() -> None:
     cpu._check(found, UNKNOWN)
     assert len(found.warnings) == 1
     assert "copy with 1 thread is faster in memory (120 GB/s) than in L2 inside it (100 GB/s)" in found.warnings[0]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="a multiplication's latency is known of x86 alone")
+def test_two_chains_that_always_disagree_are_warned_of() -> None:
+    def warnings(*pairs: tuple[float, float]) -> list[str]:
+        found, told = cpu._Found(), iter(pairs * 5)
+        cpu._check_clock(SimpleNamespace(clock=lambda _: next(told)), found)  # type: ignore[arg-type]
+        return found.warnings
+
+    assert warnings((4e9, 4.01e9)) == []
+    assert warnings((4e9, 3.5e9), (3.5e9, 3.5e9)) == []  # the clock changed in between, once
+    assert "33% apart (4.00 and 3.00 GHz)" in warnings((4e9, 3e9))[0]
 
 
 def test_more_threads_than_cores_are_refused() -> None:
