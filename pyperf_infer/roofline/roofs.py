@@ -5,9 +5,10 @@ It is the longer of two: its products at the device's peak for their type, and i
 of memory that they can come from (S. Williams, A. Waterman and D. Patterson, "Roofline", Communications of the ACM 52
 (2009); A. Ilic, F. Pratas and L. Sousa, "Cache-aware Roofline model", IEEE Computer Architecture Letters 13 (2014)).
 
-Which level bytes come from is modelled, and never to the kernel's disadvantage: of what the layers hand each other, as
-much as a level holds is taken from it, the innermost first; weights, which an inference reads once and the next one
-again, come from the innermost level that holds the whole model.
+Which level bytes come from is modelled, in favour of the device where it is in doubt: of what the layers hand each other,
+as much as a level holds is taken from it, the innermost first; weights come from the innermost level that holds all that
+a call of the model touches, since the call before has left them there. Levels deliver at the same time, and each hands on
+what comes from those outside of it.
 """
 
 from __future__ import annotations
@@ -39,43 +40,60 @@ class RoofTime:
     precision: str
 
 
+def peaks_of_threads(ceilings: Ceilings, threads: int) -> dict[str, ComputeCeiling]:
+    """The highest peak of each precision over that many threads; a GPU has one."""
+    found: dict[str, ComputeCeiling] = {}
+    for one in ceilings.compute:
+        known = found.get(one.precision)
+        if one.threads == threads and (known is None or one.flops_per_s > known.flops_per_s):
+            found[one.precision] = one
+    return found
+
+
+def rates_of_threads(ceilings: Ceilings, threads: int) -> dict[str, float]:
+    """The highest bandwidth of each level in bytes a second, of any pattern, over that many threads."""
+    found: dict[str, float] = {}
+    for one in ceilings.memory:
+        if one.threads == threads:
+            found[one.level] = max(one.bytes_per_s, found.get(one.level, 0.0))
+    return found
+
+
+def threads_of(ceilings: Ceilings, asked: int) -> int:
+    """Whose ceilings hold for a run on `asked` threads: a GPU has none to count, and more threads than cores add
+    nothing."""
+    return 1 if ceilings.device != "cpu" else min(asked, ceilings.threads)
+
+
 class Roofs:
     """The ceilings that hold for one model on one device.
 
-    `asked`: the run's precision, which tells apart the types of two bytes, and tf32 from float32. `model_bytes`: of
-    weights and activations together, by which it is told where the weights can stay from one inference to the next.
+    `threads`: of the run. `asked`: its precision, which tells apart the types of two bytes, and tf32 from float32.
+    `touched_bytes`: what a call of the model touches of weights and activations, by which it is told where the weights
+    can stay from one call to the next.
     """
 
-    def __init__(self, ceilings: Ceilings, threads: int, *, asked: str, model_bytes: int) -> None:
+    def __init__(self, ceilings: Ceilings, threads: int, *, asked: str, touched_bytes: int) -> None:
         self._asked = asked
-        self._peaks: dict[str, ComputeCeiling] = {}
-        for one in ceilings.compute:
-            if one.threads == threads and one.flops_per_s > self._peak_of(one.precision):
-                self._peaks[one.precision] = one
-        self._rates: dict[str, float] = {}
-        for each in ceilings.memory:
-            if each.threads == threads:
-                self._rates[each.level] = max(each.bytes_per_s, self._rates.get(each.level, 0.0))
-        self._levels = [
-            (one.level, one.capacity_bytes) for one in ceilings.levels if self._rates.get(one.level, 0.0) > 0.0
-        ]
+        threads = threads_of(ceilings, threads)
+        self._peaks = peaks_of_threads(ceilings, threads)
+        self._rates = rates_of_threads(ceilings, threads)
+        self._levels = [(one.level, one.capacity_bytes) for one in ceilings.levels if one.level in self._rates]
         self._weights_at = next(
-            (place for place, (_, size) in enumerate(self._levels) if size is None or size >= model_bytes),
+            (place for place, (_, size) in enumerate(self._levels) if size is None or size >= touched_bytes),
             len(self._levels) - 1,
         )
-
-    @property
-    def complete(self) -> bool:
-        """Whether there is any ceiling of memory; without one nothing can be said of anything."""
-        return bool(self._levels)
 
     def peak(self, precision: str) -> ComputeCeiling | None:
         """That of `precision`, or of what is computed with in its place."""
         return self._peaks.get(precision) or self._peaks.get(_COMPUTED_AS.get(precision, ""))
 
-    def precision_of(self, operation: Operation) -> str:
-        """The type of what an operation multiplies, by its first operand."""
+    def precision_of(self, operation: Operation, kernel: Kernel | None = None) -> str:
+        """The type of what an operation multiplies, by its first operand; within `kernel`, by what that was before it
+        was dequantised, since that is what a runtime multiplies where it can."""
         first = operation.inputs[0] if operation.inputs else operation.outputs[0]
+        if kernel is not None:
+            first = kernel.dequantised.get(first.name, first)
         if not first.floating:
             return "int8"
         if first.item_bytes == 8:
@@ -85,7 +103,10 @@ class Roofs:
         return "tf32" if self._asked == "tf32" else "float32"
 
     def of(self, kernels: Iterable[Kernel]) -> RoofTime | None:
-        """Of kernels that run one after the other; None where the peak of a product's type is not known."""
+        """Of kernels that run one after the other; None where the peak of a product's type, or any bandwidth, is not
+        known."""
+        if not self._levels:
+            return None
         compute_s = memory_s = 0.0
         bound_s = {True: 0.0, False: 0.0}  # by whether computing bounds
         by_level: dict[str, float] = {}
@@ -94,7 +115,8 @@ class Roofs:
             computing = self._compute_s(kernel, by_precision)
             if computing is None:
                 return None
-            moving = self._memory_s(kernel, by_level)
+            moving, level = self._memory_s(kernel)
+            by_level[level] = by_level.get(level, 0.0) + moving
             bound_s[computing >= moving] += max(computing, moving)
             compute_s, memory_s = compute_s + computing, memory_s + moving
         level = max(by_level, key=lambda one: by_level[one], default="") if memory_s else ""
@@ -107,7 +129,7 @@ class Roofs:
         for one in kernel.operations:
             if not one.work.macs:
                 continue
-            precision = self.precision_of(one)
+            precision = self.precision_of(one, kernel)
             peak = self.peak(precision)
             if peak is None:
                 return None
@@ -115,8 +137,8 @@ class Roofs:
             seconds += 2 * one.work.macs / peak.flops_per_s
         return seconds
 
-    def _memory_s(self, kernel: Kernel, by_level: dict[str, float]) -> float:
-        """Adds the seconds of each level to `by_level`, and returns their sum."""
+    def _memory_s(self, kernel: Kernel) -> tuple[float, str]:
+        """The longest of what each level takes to hand on all that comes from it and from outside of it, and which."""
         parts = [0.0] * len(self._levels)
         left = float(kernel.read_bytes + kernel.written_bytes - kernel.weight_bytes)
         for place, (_, size) in enumerate(self._levels):
@@ -124,13 +146,9 @@ class Roofs:
             parts[place] += here
             left -= here
         parts[self._weights_at] += kernel.weight_bytes
-        total = 0.0
-        for (level, _), moved in zip(self._levels, parts, strict=True):
-            seconds = moved / self._rates[level]
-            by_level[level] = by_level.get(level, 0.0) + seconds
-            total += seconds
-        return total
-
-    def _peak_of(self, precision: str) -> float:
-        known = self._peaks.get(precision)
-        return known.flops_per_s if known else 0.0
+        longest, slowest, through = 0.0, self._levels[0][0], 0.0
+        for (level, _), moved in zip(reversed(self._levels), reversed(parts), strict=True):
+            through += moved
+            if through / self._rates[level] > longest:
+                longest, slowest = through / self._rates[level], level
+        return longest, slowest

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -110,13 +110,19 @@ def _smaller(operation: Operation, inputs: tuple[Value, ...], outputs: tuple[Val
 class Kernel:
     """Operations that are executed in one go, and the bytes that go in and out of it.
 
-    `weight_bytes`: of `read_bytes`, what it reads of weights.
+    `weights`: of `read_bytes`, what it reads of each weight. `dequantised`: the integers behind an operand, by its
+    name, where the graph multiplies what it has dequantised.
     """
 
     operations: tuple[Operation, ...]
     read_bytes: int
     written_bytes: int
-    weight_bytes: int = 0
+    weights: Mapping[str, int] = field(default_factory=dict)
+    dequantised: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(self.weights.values())
 
     @property
     def macs(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pyperf_infer.roofline.work.counts import Graph, Kernel, Operation, Value
 
@@ -25,14 +25,15 @@ class Dataflow:
         self.roots = _roots(graph.operations)
         self.users = _users(graph, self.roots)
         self.weights = {value.name for value in graph.weights}
-        self._sizes = _sizes(graph)
+        self._values = _values(graph)
 
     def root(self, name: str) -> str:
         """The tensor that a view is a view of; other tensors are their own."""
         return self.roots.get(name, name)
 
-    def size_bytes(self, root: str, otherwise: int) -> int:
-        return self._sizes.get(root, otherwise)
+    def value(self, name: str) -> Value | None:
+        """The tensor of which `name` is a view, or itself."""
+        return self._values.get(self.root(name))
 
     def kernel(self, operations: Iterable[Operation]) -> Kernel:
         """`operations`, in the order of the graph, executed in one go."""
@@ -60,7 +61,8 @@ class _Group:
             part = (operation.work.read_bytes or {}).get(place, value.size_bytes)
             views = self.reads.setdefault(root, {})
             views[value.name] = max(part, views.get(value.name, 0))
-            self.root_bytes[root] = flow.size_bytes(root, part)
+            whole = flow.value(root)
+            self.root_bytes[root] = part if whole is None else whole.size_bytes
         for value in operation.outputs:
             self.made[value.name] = value
 
@@ -69,8 +71,10 @@ class _Group:
         written = sum(value.size_bytes for name, value in self.made.items() if flow.users.get(name, set()) - own)
         # Views may overlap, or repeat their tensor: no more of it is read than there is.
         read = {root: min(sum(views.values()), self.root_bytes[root]) for root, views in self.reads.items()}
-        of_weights = sum(size for root, size in read.items() if root in flow.weights)
-        return Kernel(tuple(self.operations), sum(read.values()), written, of_weights)
+        of_weights = {root: size for root, size in read.items() if root in flow.weights}
+        operands = [value for one in self.operations if one.work.macs for value in one.inputs[:1] if value.floating]
+        integers = {one.name: root for one in operands if (root := flow.value(one.name)) and not root.floating}
+        return Kernel(tuple(self.operations), sum(read.values()), written, of_weights, integers)
 
 
 def kernels(graph: Graph) -> tuple[Kernel, ...]:
@@ -130,6 +134,26 @@ def _groups(graph: Graph, flow: Dataflow) -> list[_Group]:
     return groups
 
 
+def first_reads(kernels: Iterable[Kernel]) -> list[Kernel]:
+    """The same kernels, executed in this order, where a weight is one only for the first that reads it in a call of
+    the model: for those after it, it is what was read a moment ago."""
+    seen: set[str] = set()
+    found = []
+    for one in kernels:
+        found.append(replace(one, weights={name: size for name, size in one.weights.items() if name not in seen}))
+        seen |= one.weights.keys()
+    return found
+
+
+def touched_weight_bytes(kernels: Iterable[Kernel]) -> int:
+    """What a call of the model reads of its weights, each once; of a table, the rows that it takes."""
+    most: dict[str, int] = {}
+    for one in kernels:
+        for name, size in one.weights.items():
+            most[name] = max(size, most.get(name, 0))
+    return sum(most.values())
+
+
 def bytes_of_model(graph: Graph) -> int:
     """Weights that are used, each once, inputs that are used, and outputs."""
     roots = _roots(graph.operations)
@@ -161,9 +185,9 @@ def _users(graph: Graph, roots: Mapping[str, str]) -> dict[str, set[int]]:
     return users
 
 
-def _sizes(graph: Graph) -> dict[str, int]:
-    values = [value for one in graph.operations for value in one.outputs]
-    return {value.name: value.size_bytes for value in (*graph.weights, *graph.inputs, *values)}
+def _values(graph: Graph) -> dict[str, Value]:
+    made = [value for one in graph.operations for value in one.outputs]
+    return {value.name: value for value in (*graph.weights, *graph.inputs, *made)}
 
 
 def _joined(
