@@ -12,21 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from pyperf_infer.profile.graph_operators import (
+    CARRIERS,
+    DEQUANTIZE,
+    LAYOUT,
+    NORM,
+    equal_values,
+    moves_inputs,
+    operator,
+    works_like,
+)
 from pyperf_infer.profile.onnxruntime_graph import Graph, Node
 
-# What an optimiser puts in or moves, to change a layout, a type or a device. They stand only for one of their own kind.
-_LAYOUT = frozenset({"ReorderInput", "ReorderOutput", "MemcpyFromHost", "MemcpyToHost"})
-_CARRIERS = _LAYOUT | {"Transpose", "Cast", "Identity", "Squeeze", "Unsqueeze"}
-# An optimiser calls the same operator so, when it has fused something into it or changed its layout.
-_PREFIXES = ("Fused", "Nhwc")
 _LAYOUT_SUFFIX = "_nchwc"
 _NORM_SUFFIX = "_bn"
-_NORM = "BatchNormalization"  # becomes a convolution of one value a channel, where the layout is changed
 # How far behind a node its successor is looked for: nothing fuses more in a row than this.
 _REACH = 8
-_RANDOM = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
-)
 
 
 def names_of(graph: Graph) -> frozenset[str]:
@@ -35,18 +36,6 @@ def names_of(graph: Graph) -> frozenset[str]:
     made = (name for node in nodes for name in (node.name, *node.outputs))
     inner = (name for node in nodes for one in node.subgraphs.values() for name in one.inputs)
     return frozenset((*graph.inputs, *graph.constants, *made, *inner)) - {""}
-
-
-def operator(node: Node) -> str:
-    """What a node does, whatever is fused into it and however its data lie."""
-    op = node.op
-    for prefix in _PREFIXES:
-        op = op.removeprefix(prefix)
-    return op
-
-
-def _works_like(node: Node, old: Node) -> bool:
-    return operator(old) == operator(node) or (old.op == _NORM and operator(node) == "Conv")
 
 
 # Where a value comes from: the new node that makes it, or a fixed point, by its name in the new graph.
@@ -66,7 +55,7 @@ class Matching:
         for node in old.nodes:
             for name in node.uses:
                 self.consumers.setdefault(name, []).append(node)
-        self.same = _equal_values(old)  # of an old value, the others that are always equal to it
+        self.same = equal_values(old)  # of an old value, the others that are always equal to it
         self.claims: dict[Node, Node] = {}  # old node to the new one that does its work under other names
         self.heads: dict[Node, Node] = {}  # the other way round
         self.fixed: dict[str, str] = {}  # old value to the name of the same in the new graph
@@ -96,7 +85,7 @@ class Matching:
                 behind.setdefault(owner, set()).update(olds)
         by_hint = self._hints()
         for node in self.new.nodes:
-            if any(name in self.olds for name in node.outputs) or node.op in _LAYOUT:
+            if any(name in self.olds for name in node.outputs) or node.op in LAYOUT:
                 continue
             if node in self.heads:
                 behind.setdefault(node, set()).update(filter(None, self.heads[node].outputs))
@@ -116,7 +105,7 @@ class Matching:
             for _ in range(_REACH):
                 if old is None or old in self.claims or not self._is_open(old):
                     break
-                if _works_like(node, old):
+                if works_like(node, old):
                     self.claims[old], self.heads[node] = node, old
                     break
                 before = self._unfixed_makers(old)  # what was fused behind it: go back while there is one way
@@ -133,7 +122,7 @@ class Matching:
 
     def _is_put_in(self, node: Node) -> bool:
         """Whether a carrier was not there before: the old graph made the same value in another way."""
-        if node.op not in _CARRIERS or node in self.heads:
+        if node.op not in CARRIERS or node in self.heads:
             return False
         olds = (self.old_makers.get(old) for name in node.outputs for old in self.olds.get(name, ()))
         return all(old is None or old.op != node.op for old in olds)
@@ -152,19 +141,20 @@ class Matching:
                 for old in self.consumers.get(name, ()):
                     if old in self.claims or not self._is_open(old):
                         continue
-                    if _works_like(node, old) and self._fits(old, owners):
+                    if works_like(node, old) and self._fits(node, old, owners):
                         found.setdefault(old, distance)
                     ahead.update(filter(None, old.outputs))
             seen |= front
             front = ahead
         return found
 
-    def _fits(self, old: Node, owners: list[_Owner | None]) -> bool:
-        for index, name in enumerate(old.inputs):
-            owner = self._owner_old(name)
-            if owner is not None and (index >= len(owners) or owners[index] != owner):
-                return False
-        return True
+    def _fits(self, node: Node, old: Node, owners: list[_Owner | None]) -> bool:
+        befores = [self._owner_old(name) for name in old.inputs]
+        if moves_inputs(node, old):
+            befores = [owner for owner in befores if owner is not None]
+            owners = [owner for owner in owners if owner is not None]
+        owners = owners + [None] * (len(befores) - len(owners))
+        return all(before is None or before == owner for before, owner in zip(befores, owners, strict=False))
 
     def _best(self, node: Node, candidates: Mapping[Node, int]) -> Node | None:
         """The one that most speaks for; None where two are alike: to guess would be to mix up branches."""
@@ -189,7 +179,7 @@ class Matching:
         """What a new node may be called that does an old one's work."""
         plain = old.name.removesuffix(_LAYOUT_SUFFIX).removesuffix(_NORM_SUFFIX)
         own = {old.name} if plain in self.names else set[str]()
-        suffix = _NORM_SUFFIX + _LAYOUT_SUFFIX if old.op == _NORM else _LAYOUT_SUFFIX
+        suffix = _NORM_SUFFIX + _LAYOUT_SUFFIX if old.op == NORM else _LAYOUT_SUFFIX
         return own | {name + suffix for name in old.outputs if name in self.names}
 
     def _hinted(self, node: Node, hints: Mapping[str, list[Node]]) -> Node | None:
@@ -197,14 +187,14 @@ class Matching:
         named = [
             old
             for old in hints.get(node.name, ())
-            if _works_like(node, old) and old not in self.claims and self._is_open(old)
+            if works_like(node, old) and old not in self.claims and self._is_open(old)
         ]
         return named[0] if len(named) == 1 else None
 
     def _is_open(self, old: Node) -> bool:
         """Whether a node under other names may do its work: its outputs are gone, or made by what was put behind it."""
         makers = (self.makers.get(self.fixed[name]) for name in old.outputs if name in self.fixed)
-        return all(maker is not None and maker.op in _CARRIERS and maker.op != old.op for maker in makers)
+        return all(maker is not None and maker.op in CARRIERS and maker.op != old.op for maker in makers)
 
     # Where values come from
 
@@ -260,19 +250,19 @@ class Matching:
         for old, node in absorbed.items():
             found[node].add(old)
         for node in self.new.nodes:
-            if node.op in _CARRIERS and node not in self.heads:
+            if node.op in CARRIERS and node not in self.heads:
                 before = self._before(node, through_claims=True)
                 moved = {old for old in before if old.op == node.op} - taken - absorbed.keys()
                 found[node] |= moved
                 taken |= moved
         for node in self.new.nodes:
-            if node.op in _CARRIERS and node not in self.heads:
+            if node.op in CARRIERS and node not in self.heads:
                 continue
             between = self._before(node) | self._prologue(node)
             found[node] |= {old for old in between if old not in taken and absorbed.get(old, node) is node}
         accounted = taken | absorbed.keys() | set[Node]().union(*found.values())
         for node in self.new.nodes:
-            if node.op in _CARRIERS - _LAYOUT and not found[node]:  # the last of several that an old one became
+            if node.op in CARRIERS - LAYOUT and not found[node]:  # the last of several that an old one became
                 found[node] = self._before(node) - accounted
         put_in = self._serve(found)
         in_order = {node: tuple(sorted(olds, key=self.old_place.__getitem__)) for node, olds in found.items()}
@@ -288,7 +278,7 @@ class Matching:
             else:
                 open_uses = [name for name in old.uses if name not in self.fixed]
                 before = set[Node]().union(*(behind.get(name, set()) for name in open_uses))
-                if before and self._is_open(old):
+                if before and old.op != DEQUANTIZE and self._is_open(old):
                     gone[old] = max(before, key=self._order)
             behind |= dict.fromkeys(old.outputs, before)
         return gone
@@ -332,14 +322,14 @@ class Matching:
         after = {node: {user for name in node.outputs for user in users.get(name, ())} for node in self.new.nodes}
         empty = [node for node in reversed(self.new.nodes) if not found[node]]
         for node in empty:
-            if node.op not in _CARRIERS and not any(name in self.olds for name in node.outputs):
+            if node.op not in CARRIERS and not any(name in self.olds for name in node.outputs):
                 for user in after[node]:
                     found[node] |= self._part_in(node, user, found[user])
         for node in empty:  # what is theirs is not that of the nodes after them, which have work of their own
             for user in after[node]:
-                if any(_works_like(user, old) for old in found[user]):
-                    found[user] = {old for old in found[user] if old not in found[node] or _works_like(user, old)}
-        put_in = {node for node in empty if node.op in _CARRIERS and not found[node]}
+                if any(works_like(user, old) for old in found[user]):
+                    found[user] = {old for old in found[user] if old not in found[node] or works_like(user, old)}
+        put_in = {node for node in empty if node.op in CARRIERS and not found[node]}
         for node in empty:
             if node in put_in:
                 makers = {self.makers[name] for name in node.inputs if name in self.makers}
@@ -354,25 +344,7 @@ class Matching:
 
         Not where the node after does that itself: then the old node is another, which was not paired.
         """
-        own = {old for old in shared if _works_like(node, old)}
-        if any(_works_like(user, old) for old in shared):
-            return {old for old in own if not _works_like(user, old)}
+        own = {old for old in shared if works_like(node, old)}
+        if any(works_like(user, old) for old in shared):
+            return {old for old in own if not works_like(user, old)}
         return own or shared
-
-
-def _equal_values(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """Values that the same operator makes from the same inputs: an optimiser keeps one of them."""
-    first: dict[tuple[object, ...], Node] = {}
-    stands_for: dict[str, str] = {}
-    groups: dict[str, list[str]] = {}
-    for node in graph.nodes:
-        if node.subgraphs or node.op in _RANDOM:
-            continue
-        inputs = tuple(stands_for.get(name, name) for name in node.inputs)
-        key = (node.domain, node.op, inputs, len(node.outputs), frozenset(node.attributes.items()))
-        twin = first.setdefault(key, node)
-        if twin is not node:
-            for name, other in zip(node.outputs, twin.outputs, strict=True):
-                stands_for[name] = other
-                groups.setdefault(other, [other]).append(name)
-    return {name: tuple(one for one in group if one != name) for group in groups.values() for name in group}

@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pyperf_infer.profile.onnxruntime_graph import Graph, Node
+
+if TYPE_CHECKING:
+    from pyperf_infer.profile.graph_sources import Sources
 
 
 def node(
@@ -29,3 +33,8 @@ def node(
 
 def graph(nodes: Sequence[Node], outputs: Sequence[str], inputs: Sequence[str] = ("x",), *weights: str) -> Graph:
     return Graph(tuple(nodes), tuple(inputs), tuple(outputs), dict.fromkeys(weights, 4), frozenset(weights))
+
+
+def labels(sources: Sources, new: Graph) -> dict[str, list[str]]:
+    """Of every new node the names of what it stands for."""
+    return {one.label: [old.label for old in sources.of[one]] for one in new.every_node()}

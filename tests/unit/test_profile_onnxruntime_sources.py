@@ -5,17 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graph_cases import graph, node
+from graph_cases import graph, labels, node
 
-from pyperf_infer.profile.graph_matching import names_of, operator
-from pyperf_infer.profile.graph_sources import Sources, find_sources
+from pyperf_infer.profile.graph_matching import names_of
+from pyperf_infer.profile.graph_operators import operator
+from pyperf_infer.profile.graph_sources import find_sources
 
 if TYPE_CHECKING:
     from pyperf_infer.profile.onnxruntime_graph import Graph, Node
-
-
-def labels(sources: Sources, new: Graph) -> dict[str, list[str]]:
-    return {one.label: [old.label for old in sources.of[one]] for one in new.every_node()}
 
 
 def test_an_unchanged_graph_is_its_own_source() -> None:
@@ -299,10 +296,16 @@ def test_a_subgraph_of_a_node_that_is_not_traced_has_no_sources() -> None:
     assert labels(find_sources(new, old), new) == {"node_y": ["node_y"], "node_o": []}
 
 
-def test_the_operator_of_a_node_is_the_same_whatever_is_fused_into_it() -> None:
-    assert [operator(node(op, [], ["y"])) for op in ("Conv", "FusedConv", "NhwcMaxPool", "QuickGelu")] == [
-        "Conv",
-        "Conv",
-        "MaxPool",
-        "QuickGelu",
-    ]
+def test_the_operator_of_a_node_is_the_same_whatever_is_fused_into_it_and_in_whichever_type_it_computes() -> None:
+    same = {
+        "Conv": ("Conv", "FusedConv", "QLinearConv", "ConvInteger"),
+        "MatMul": ("QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"),
+        "Gemm": ("FusedGemm", "QGemm"),
+        "MaxPool": ("NhwcMaxPool",),
+        "Attention": ("QAttention",),
+        "Sigmoid": ("QLinearSigmoid",),
+    }
+    for op, called in same.items():
+        assert {operator(node(one, [], ["y"])) for one in called} == {op}
+    for op in ("QuickGelu", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
+        assert operator(node(op, [], ["y"])) == op
