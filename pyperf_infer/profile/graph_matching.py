@@ -56,6 +56,7 @@ class Matching:
             for name in node.uses:
                 self.consumers.setdefault(name, []).append(node)
         self.same = equal_values(old)  # of an old value, the others that are always equal to it
+        self.copies = equal_values(new)
         self.claims: dict[Node, Node] = {}  # old node to the new one that does its work under other names
         self.heads: dict[Node, Node] = {}  # the other way round
         self.fixed: dict[str, str] = {}  # old value to the name of the same in the new graph
@@ -160,7 +161,8 @@ class Matching:
         """The one that most speaks for; None where two are alike: to guess would be to mix up branches."""
         likeness = {old: self._likeness(node, old, distance) for old, distance in candidates.items()}
         best = [old for old in candidates if likeness[old] == max(likeness.values())]
-        return best[0] if len(best) == 1 else None
+        equal = {*self.same.get(best[0].outputs[0], ()), best[0].outputs[0]} if best else set[str]()
+        return best[0] if best and all(old.outputs[0] in equal for old in best) else None
 
     def _likeness(self, node: Node, old: Node, distance: int) -> tuple[bool, int, int, bool, int]:
         named = node.name in self._hints_at(old)
@@ -204,10 +206,16 @@ class Matching:
             maker = self.makers.get(name)
             if maker is not None and self._is_put_in(maker):
                 name = maker.inputs[0]
-            elif name in self.olds:
-                return name
+            elif name in self.olds or maker is None:
+                return name if name in self.olds else None
             else:
-                return maker
+                return self._first_copy(name)
+
+    def _first_copy(self, name: str) -> _Owner:
+        """Of all new nodes that make the same the first; or a fixed point that is the same."""
+        same = (name, *self.copies.get(name, ()))
+        fixed = next((one for one in same if one in self.olds), None)
+        return fixed or min((self.makers[one] for one in same), key=self.place.__getitem__)
 
     def _owner_old(self, name: str) -> _Owner | None:
         """The latest, in the new graph's order, of what a value was made from without a claim in between."""
@@ -220,7 +228,9 @@ class Matching:
                 maker = self.old_makers.get(one)
                 if maker is None or one in self.folded:
                     continue
-                owner = self.claims.get(maker)
+                claims = (self.claims.get(self.old_makers[same]) for same in (one, *self.same.get(one, ())))
+                claim = next(filter(None, claims), None)
+                owner = None if claim is None else self._first_copy(claim.outputs[0])
                 if owner is None:
                     more = [name for name in maker.uses if name not in seen]
                     seen.update(more)
@@ -264,6 +274,10 @@ class Matching:
         for node in self.new.nodes:
             if node.op in CARRIERS - LAYOUT and not found[node]:  # the last of several that an old one became
                 found[node] = self._before(node) - accounted
+        for node in self.new.nodes:
+            if node.op not in CARRIERS and not found[node]:  # an optimiser copies what several nodes read
+                for name in (same for output in node.outputs for same in self.copies.get(output, ())):
+                    found[node] |= found[self.makers[name]]
         put_in = self._serve(found)
         in_order = {node: tuple(sorted(olds, key=self.old_place.__getitem__)) for node, olds in found.items()}
         return in_order, put_in
