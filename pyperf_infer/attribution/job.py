@@ -23,6 +23,7 @@ from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.roofline.ceilings.find import find_ceilings
 from pyperf_infer.roofline.roofs import Roofs
 from pyperf_infer.roofline.work.count import graph_of, work_of
+from pyperf_infer.roofline.work.kernels import touched_weight_bytes
 from pyperf_infer.system.environment import collect
 
 if TYPE_CHECKING:
@@ -118,10 +119,8 @@ class Attributing:
             graph = graph_of(timed.structure, shapes, float_bytes=timed.float_bytes)
             work = work_of(timed.structure, shapes, graph)
             joined = timed.join(graph)
-        roofs = Roofs(
-            self.ceilings, 1 if options.gpu_index is not None else options.threads, asked=precision,
-            model_bytes=work.weight_bytes + work.activation_bytes_peak,
-        )  # fmt: skip
+        touched = touched_weight_bytes(work.kernels) + work.activation_bytes_peak
+        roofs = Roofs(self.ceilings, options.threads, asked=precision, touched_bytes=touched)
         asked = Asked(
             model.name, batch_of(model.inputs, shapes), shapes, precision, options.device, backend, options.threads
         )

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyperf_infer.results.roofline_schema import Bound, Roofline, RooflineLayer
 from pyperf_infer.roofline.roofs import ABOVE, Roofs
+from pyperf_infer.roofline.work.kernels import first_reads
 
 if TYPE_CHECKING:
     from pyperf_infer.attribution.layers import Joined, TimedLayer
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     from pyperf_infer.roofline.roofs import RoofTime
     from pyperf_infer.roofline.work.counts import ModelWork, Operation
 
-LEAST_EXPLAINED = 0.1  # of a layer's time, by its roof: where that is less, neither ceiling is what bounds it
+# Of a layer's time, by its roof: where that is less, neither ceiling is what bounds it; where it is more, one does.
+LEAST_EXPLAINED, MUCH_EXPLAINED = 0.1, 0.5
+# So far above its roof no clock and no algorithm takes a layer.
+_IMPOSSIBLE = 1.5
 _MOST_NAMED = 5
 
 
@@ -37,12 +42,22 @@ def roofline(
 ) -> Roofline:
     """The layers of `joined`, which are those of `table`, with their least times and the totals."""
     overhead_ms = _idle_call_ms(joined.layers)
+    kernels = iter(first_reads(kernel for one in joined.layers for kernel in one.kernels))
+    for one in joined.layers:
+        one.kernels = list(islice(kernels, len(one.kernels)))
     layers = [_layer(one, roofs, overhead_ms) for one in joined.layers]
     layers_ms = sum(one.time_ms for one in layers)
     measured_ms = None if table.perturbation is None else table.perturbation.plain_ms
     roof_ms = sum(one.roof_ms or 0.0 for one in layers)
     moved_bytes = sum(one.bytes_min_layer for one in layers)
-    known_ms = sum(one.time_ms for one in layers if one.mapped and not one.unknown_ops)
+    macs = sum(one.macs for one in layers)
+    # Modules' own Python and what the runtime put in execute nothing of the graph: they are in neither share.
+    executing = [one for one in joined.layers if one.operations or not one.mapped]
+    executing_ms = sum(one.time_ms for one in executing)
+    mapped_ms = sum(one.time_ms for one in executing if one.mapped)
+    known_ms = sum(
+        one.time_ms for one in executing if one.mapped and all(each.work.kind != "unknown" for each in one.operations)
+    )
     return Roofline(
         model=asked.model,
         batch_size=asked.batch_size,
@@ -65,15 +80,16 @@ def roofline(
         flops_all=work.flops_all,
         bytes_min_model=work.bytes_min_model,
         bytes_min_layer=moved_bytes,
-        intensity_flops_per_byte=_ratio(work.flops_model, moved_bytes),
-        flops_per_s=_ratio(work.flops_model, measured_ms and measured_ms / 1e3),
-        formula_share=_part(known_ms, layers_ms),
-        mapped_share=_part(sum(one.time_ms for one in layers if one.mapped), layers_ms),
+        intensity_flops_per_byte=_ratio(2 * macs, moved_bytes),
+        flops_per_s=_ratio(2 * macs, measured_ms and measured_ms / 1e3),
+        formula_share=_part(known_ms, executing_ms),
+        mapped_share=_part(mapped_ms, executing_ms),
+        idle_share=_part(layers_ms - executing_ms, layers_ms),
         unknown_ops=dict(_unknown(layers, layers_ms)),
         overhead_ms=overhead_ms,
         ceilings=ceilings,
         layers=layers,
-        not_told=[*table.not_told, *_not_told(joined, roofs, layers)],
+        not_told=[*table.not_told, *_not_told(joined, roofs)],
     )
 
 
@@ -99,7 +115,7 @@ def _layer(layer: TimedLayer, roofs: Roofs, overhead_ms: float | None) -> Roofli
         unknown_ops=unknown,
         macs=macs,
         flops_model=2 * macs,
-        flops_all=2 * macs + sum(one.work.other_flops for one in doing),
+        flops_all=2 * macs + sum(one.work.other_flops for one in layer.operations),
         bytes_min_layer=moved,
         weight_bytes=sum(one.weight_bytes for one in layer.kernels),
         precision=(roof.precision or None) if roof is not None else None,
@@ -113,7 +129,7 @@ def _layer(layer: TimedLayer, roofs: Roofs, overhead_ms: float | None) -> Roofli
         memory_level=roof.level if roof is not None and bound == "memory" else None,
         share_of_roof=share,
         gap_ms=None if roof_ms is None else layer.time_ms - roof_ms,
-        reason=_reason(roof, layer.operations) if roof is not None and share is not None and share > ABOVE else None,
+        reason=_reason(roof, share, layer.operations) if roof is not None and (share or 0.0) > ABOVE else None,
     )
 
 
@@ -121,29 +137,33 @@ def _bound(layer: TimedLayer, roof: RoofTime | None, overhead_ms: float | None) 
     if roof is None:
         return "unknown"
     roof_ms = roof.time_s * 1e3
-    if roof_ms <= max((overhead_ms or 0.0) * layer.row.calls, LEAST_EXPLAINED * layer.time_ms):
+    idle = roof_ms <= (overhead_ms or 0.0) * layer.row.calls and roof_ms < MUCH_EXPLAINED * layer.time_ms
+    if idle or roof_ms <= LEAST_EXPLAINED * layer.time_ms:
         return "overhead"
     return "compute" if roof.compute_bound else "memory"
 
 
 def _idle_call_ms(layers: Sequence[TimedLayer]) -> float | None:
-    """What executing a layer takes here that has nothing to do: the quickest of those; None where there are none."""
-    idle = (one for one in layers if one.mapped and all(each.work.kind == "view" for each in one.operations))
-    return min((one.time_ms / one.row.calls for one in idle if one.row.calls and one.time_ms > 0), default=None)
+    """What executing views takes here, which are nothing to do: the quickest call; None where no layer is that."""
+    idle = (one for one in layers if one.only_views and one.row.calls and one.time_ms > 0)
+    return min((one.time_ms / one.row.calls for one in idle), default=None)
 
 
-def _reason(roof: RoofTime, operations: Sequence[Operation]) -> str:
+def _reason(roof: RoofTime, share: float | None, operations: Sequence[Operation]) -> str:
+    """What can be behind it; which of them it is, nothing here tells."""
     if not roof.compute_bound:
         return (
-            f"faster than its bytes from {roof.level}: they came from a nearer level than the model of the caches "
-            "lets them, or fewer of them were moved than were counted"
+            f"faster than its bytes from {roof.level}: they may have come from a nearer level than the model of the "
+            "caches lets them, or fewer of them were moved than were counted"
         )
+    if (share or 0.0) > _IMPOSSIBLE:
+        return "so much faster than its products at the peak that the count, or whose time this is, must be wrong"
     if any("conv" in one.op.lower() for one in operations):
         return (
-            "faster than its products at the peak: an algorithm such as Winograd's needs fewer than are counted, or "
-            "the clock was higher than when the peak was measured"
+            "faster than its products at the peak: Winograd's algorithm, which needs fewer than are counted, or a "
+            "higher clock than when the peak was measured"
         )
-    return "faster than its products at the peak: the clock was higher than when the peak was measured"
+    return "faster than its products at the peak: perhaps a higher clock than when that was measured"
 
 
 def _unknown(layers: Sequence[RooflineLayer], layers_ms: float) -> Iterator[tuple[str, float]]:
@@ -156,7 +176,7 @@ def _unknown(layers: Sequence[RooflineLayer], layers_ms: float) -> Iterator[tupl
         yield op, _part(time_ms, layers_ms) or 0.0
 
 
-def _not_told(joined: Joined, roofs: Roofs, layers: Sequence[RooflineLayer]) -> Iterator[str]:
+def _not_told(joined: Joined, roofs: Roofs) -> Iterator[str]:
     if joined.left_over:
         macs = sum(one.work.macs for one in joined.left_over)
         named = ", ".join(dict.fromkeys(one.name or one.op for one in joined.left_over[:_MOST_NAMED]))
@@ -166,17 +186,16 @@ def _not_told(joined: Joined, roofs: Roofs, layers: Sequence[RooflineLayer]) -> 
             + (f" and {more} more" if more > 0 else "")
             + "; they are in no layer's work"
         )
-    missing = {
-        roofs.precision_of(one)
+    types = {
+        roofs.precision_of(one, kernel)
         for layer in joined.layers
-        for one in layer.operations
-        if one.work.macs and roofs.peak(roofs.precision_of(one)) is None
+        for kernel in layer.kernels
+        for one in kernel.operations
+        if one.work.macs
     }
+    missing = {one for one in types if roofs.peak(one) is None}
     if missing:
         yield f"the roof of products of {', '.join(sorted(missing))}: there is no measured peak for them"
-    above = [one for one in layers if one.reason]
-    for one in above[:_MOST_NAMED]:
-        yield f"why {one.name or 'the model itself'} takes {1 / (one.share_of_roof or 1):.0%} of its roof: {one.reason}"
 
 
 def _ratio(top: float | None, bottom: float | None) -> float | None:

@@ -16,6 +16,7 @@ from pyperf_infer.results.schema import Warning as Notice
 from pyperf_infer.roofline.ceilings.find import cached_ceilings
 from pyperf_infer.roofline.roofs import ABOVE, Roofs
 from pyperf_infer.roofline.work.count import count
+from pyperf_infer.roofline.work.kernels import first_reads, touched_weight_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,9 +44,9 @@ def set_roofs(rows: Iterable[Result], model: LoadedModel, shapes: Mapping[str, t
         work = count(structure, shapes, float_bytes=_HALF_BYTES.get(options.precision))
     except PyperfInferError:
         return
-    threads = options.threads if options.gpu_index is None else 1
-    model_bytes = work.weight_bytes + work.activation_bytes_peak
-    roof = Roofs(ceilings, threads, asked=options.precision, model_bytes=model_bytes).of(work.kernels)
+    touched = touched_weight_bytes(work.kernels) + work.activation_bytes_peak
+    roofs = Roofs(ceilings, options.threads, asked=options.precision, touched_bytes=touched)
+    roof = roofs.of(first_reads(work.kernels))
     if roof is None or not roof.time_s:
         return
     for row in timed:

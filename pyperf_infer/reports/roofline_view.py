@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyperf_infer.reports.cells import Cell, Column, number, without_empty
 from pyperf_infer.reports.notes import Note
 from pyperf_infer.reports.profile_view import WHOLE_MODEL
+from pyperf_infer.roofline.roofs import ABOVE
 from pyperf_infer.units import (
     format_bytes,
     format_count,
@@ -23,14 +24,13 @@ if TYPE_CHECKING:
 
 TOP = 20
 KEYS = ("layer", "kind")
+_MOST_NAMED = 5
 _FEW_IN_SUM = 0.03  # by which the layers' sum may miss the whole before the reader is told to mind it
 
 
 def ranked(roofline: Roofline, top: int) -> list[RooflineLayer]:
-    """The `top` layers with the most to gain, those without a roof by their time; 0: all, in the order they ran."""
-    if not 0 < top < len(roofline.layers):
-        return list(roofline.layers)
-    return sorted(roofline.layers, key=lambda one: -_gain_ms(one))[:top]
+    """The `top` layers (0: all) with the most to gain, that with the most first; those without a roof by their time."""
+    return sorted(roofline.layers, key=lambda one: -_gain_ms(one))[: top or None]
 
 
 def layer_columns(roofline: Roofline, layers: Sequence[RooflineLayer]) -> list[Column]:
@@ -111,21 +111,15 @@ def roofline_title(roofline: Roofline) -> str:
 
 def roofline_notes(roofline: Roofline) -> Iterator[Note]:
     """How much of what was measured the roof explains, and what the table does not know."""
-    if roofline.measured_ms is not None:
-        gap = roofline.measured_ms - roofline.roof_ms
-        allowed, measured = format_duration_ms(roofline.roof_ms), format_duration_ms(roofline.measured_ms)
-        part, gain = format_percent(roofline.share_of_roof or 0.0), format_duration_ms(max(0.0, gap))
-        text = f"the ceilings allow {allowed}, measured {measured}: {part} of the roof, {gain} to gain at the most"
-        yield Note("plain", text)
+    yield from _total_notes(roofline)
     yield from _sum_notes(roofline)
     yield Note("plain", "; ".join(_known(roofline)))
     for op, share in roofline.unknown_ops.items():
-        yield Note(
-            "unsure", f"{op} has no formula: the layers with it take {format_percent(share)} of the layers' time"
-        )
+        part = format_percent(share)
+        yield Note("unsure", f"{op} has no formula: the layers with it take {part} of the layers' time")
     if any(one.bound == "overhead" for one in roofline.layers):
         idle = roofline.overhead_ms
-        call = f", or below the {format_duration_ms(idle)} of a call that has nothing to do" if idle else ""
+        call = f", or below the {format_duration_ms(idle)} of a call that only makes a view" if idle else ""
         yield Note(
             "plain",
             f"overhead: layers whose roof is a tenth of their time at most{call}; the rest is dispatch, threads that "
@@ -138,6 +132,37 @@ def roofline_notes(roofline: Roofline) -> Iterator[Note]:
         "peak of their type and bytes over the bandwidth of the levels of memory that they can come from, summed over "
         "layers; bytes are the least that each layer reads and writes",
     )
+
+
+def _total_notes(roofline: Roofline) -> Iterator[Note]:
+    roofless = sum(one.time_ms for one in roofline.layers if one.roof_ms is None)
+    least = "at least " if roofless else ""
+    if roofline.measured_ms is None:
+        yield Note("unsure", "no round without the profiler was complete: there is no share of the roof to tell")
+    else:
+        gap = roofline.measured_ms - roofline.roof_ms
+        allowed, measured = format_duration_ms(roofline.roof_ms), format_duration_ms(roofline.measured_ms)
+        share = format_percent(roofline.share_of_roof or 0.0)
+        text = f"the ceilings allow {least}{allowed}, measured {measured}: {least}{share} of the roof"
+        if gap >= 0:
+            yield Note("plain", f"{text}, {format_duration_ms(gap)} to gain at the most")
+        elif (roofline.share_of_roof or 0.0) <= ABOVE:
+            yield Note("plain", f"{text}, nothing to gain without another algorithm or precision")
+        else:
+            yield Note(
+                "bad",
+                f"{text}, which cannot be: a count, whose time is whose, or a ceiling is wrong",
+                "Measure the ceilings again with --fresh-ceilings; where it stays, do not use these figures.",
+            )
+    if roofless:
+        part = format_percent(roofless / roofline.layers_ms) if roofline.layers_ms else "none"
+        yield Note("unsure", f"layers without a roof take {part} of the layers' time")
+    above = sorted((one for one in roofline.layers if one.reason), key=lambda one: -one.time_ms)
+    for one in above[:_MOST_NAMED]:
+        share = format_percent(one.share_of_roof or 0.0)
+        yield Note("unsure", f"{one.name or WHOLE_MODEL} is at {share} of its roof: {one.reason}")
+    if len(above) > _MOST_NAMED:
+        yield Note("unsure", f"and {len(above) - _MOST_NAMED} more layers above {ABOVE:.0%} of their roof")
 
 
 def _sum_notes(roofline: Roofline) -> Iterator[Note]:
@@ -157,9 +182,13 @@ def _sum_notes(roofline: Roofline) -> Iterator[Note]:
 
 def _known(roofline: Roofline) -> Iterator[str]:
     if roofline.formula_share is not None:
-        yield f"{format_percent(roofline.formula_share)} of the layers' time is in operators with a formula"
-    if roofline.mapped_share is not None:
-        yield f"{format_percent(roofline.mapped_share)} was traced to the model's graph"
+        known = format_percent(roofline.formula_share)
+        yield f"{known} of the time of layers that execute something is in operators with a formula"
+    if roofline.mapped_share is not None and roofline.backend == "onnxruntime":
+        yield f"{format_percent(roofline.mapped_share)} of it was traced to the given graph"
+    if roofline.idle_share:
+        what = "nodes that ONNX Runtime put in" if roofline.backend == "onnxruntime" else "modules' own Python"
+        yield f"{format_percent(roofline.idle_share)} of the layers' time is {what}"
 
 
 def compute_columns(ceilings: Sequence[ComputeCeiling]) -> list[Column]:

@@ -30,7 +30,7 @@ class RooflineLayer(Struct, kw_only=True):
     kind: str  # the module's class, or the node's operator
     calls: NonNegative  # an inference
     time_ms: NonNegative
-    mapped: bool  # whether it is known which operators it stands for
+    mapped: bool  # whether it is known which operators it stands for, even if those are none
     ops: list[str]  # the operators of the model's graph that it stands for, those that compute or move something
     sources: list[str]  # of a node: the nodes of the given graph
     layers: list[str]  # of a node: paths of the modules that those came from, where the graph tells
@@ -84,8 +84,9 @@ class Roofline(Struct, kw_only=True):
     bytes_min_layer: Count
     intensity_flops_per_byte: NonNegative | None  # flops_model over bytes_min_layer
     flops_per_s: NonNegative | None
-    formula_share: Part | None  # of the layers' time, in layers all of whose operators have a formula
-    mapped_share: Part | None  # of it, in layers whose operators are known
+    formula_share: Part | None  # of the time of layers that execute something, where all their operators have a formula
+    mapped_share: Part | None  # of that, where it is known which operators they execute
+    idle_share: Part | None  # of the layers' time, in those that execute nothing of the graph
     unknown_ops: dict[str, Part]  # operators without a formula, and the share of time of the layers they are in
     overhead_ms: NonNegative | None  # the quickest call of a layer that has nothing to do; None where there is none
     ceilings: Ceilings

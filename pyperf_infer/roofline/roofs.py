@@ -5,15 +5,15 @@ It is the longer of two: its products at the device's peak for their type, and i
 of memory that they can come from (S. Williams, A. Waterman and D. Patterson, "Roofline", Communications of the ACM 52
 (2009); A. Ilic, F. Pratas and L. Sousa, "Cache-aware Roofline model", IEEE Computer Architecture Letters 13 (2014)).
 
-Which level bytes come from is modelled, in favour of the device where it is in doubt: of what the layers hand each other,
-as much as a level holds is taken from it, the innermost first; weights come from the innermost level that holds all that
-a call of the model touches, since the call before has left them there. Levels deliver at the same time, and each hands on
-what comes from those outside of it.
+Which level bytes come from is modelled, in favour of the shortest time: of what the layers hand each other, as much as
+a level holds is taken from it, the innermost first; weights come from the innermost level that holds all that a call of
+the model touches, since the call before has left them there. Levels deliver at the same time, and each hands on what
+comes from those outside of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,16 @@ def threads_of(ceilings: Ceilings, asked: int) -> int:
     return 1 if ceilings.device != "cpu" else min(asked, ceilings.threads)
 
 
+def _filled(levels: Sequence[str], measured: Mapping[str, float]) -> dict[str, float]:
+    """A level that could not be measured is taken to be as fast as the next one inside of it, or else outside."""
+    found: dict[str, float] = {}
+    rate = next((measured[level] for level in levels if level in measured), 0.0)
+    for level in levels:
+        rate = measured.get(level, rate)
+        found[level] = rate
+    return found
+
+
 class Roofs:
     """The ceilings that hold for one model on one device.
 
@@ -77,8 +87,9 @@ class Roofs:
         self._asked = asked
         threads = threads_of(ceilings, threads)
         self._peaks = peaks_of_threads(ceilings, threads)
-        self._rates = rates_of_threads(ceilings, threads)
-        self._levels = [(one.level, one.capacity_bytes) for one in ceilings.levels if one.level in self._rates]
+        measured = rates_of_threads(ceilings, threads)
+        self._levels = [(one.level, one.capacity_bytes) for one in ceilings.levels] if measured else []
+        self._rates = _filled([level for level, _ in self._levels], measured)
         self._weights_at = next(
             (place for place, (_, size) in enumerate(self._levels) if size is None or size >= touched_bytes),
             len(self._levels) - 1,

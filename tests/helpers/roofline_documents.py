@@ -94,6 +94,8 @@ def roofline(layers: Sequence[schema.RooflineLayer] | None = None, **more: Any) 
         "flops_per_s": 2e11,
         "formula_share": 1.0,
         "mapped_share": 1.0,
+        "idle_share": 0.0,
+        "idle_share": 0.0,
         "unknown_ops": {},
         "overhead_ms": 0.004,
         "ceilings": make_ceilings(),

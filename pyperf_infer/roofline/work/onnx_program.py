@@ -38,19 +38,32 @@ def onnx_graph(name: str, path: Path, shapes: Mapping[str, Shape]) -> Graph:
     weights = {tensor.name: _of_tensor(tensor) for tensor in model.graph.initializer}
     weights |= {key: _value(key, tensor.dims, tensor.values.data_type) for key, tensor in sparse.items()}
     values = {**_inferred(name, model, shapes), **weights}
+    constant = set(weights)  # and what is computed of nothing else
     operations = []
     for node in nodes:
         for attribute in node.attribute if node.op_type == "Constant" else ():
             if attribute.HasField("t"):
                 weights[node.output[0]] = values[node.output[0]] = _of_tensor(attribute.t, node.output[0])
+                constant.add(node.output[0])
         operation = _operation(name, node, values)
-        if _is_folded(operation, weights):
+        of_weights = bool(operation.inputs) and all(value.name in constant for value in operation.inputs)
+        if of_weights and operation.work.kind != "unknown":
+            constant |= {value.name for value in operation.outputs}
+        # What is computed of weights alone, a runtime computes when it loads the model; products it may leave.
+        if of_weights and operation.work.kind not in ("matrix", "view", "unknown"):
             weights |= {value.name: value for value in operation.outputs}
         else:
             operations.append(operation)
-    used = {value.name for one in operations for value in one.inputs} | {one.name for one in model.graph.output}
+    used = {one.name for one in model.graph.output}
+    kept = []
+    for operation in reversed(operations):
+        made = {one.name for one in operation.outputs}
+        if operation.work.kind == "view" and made <= constant and used.isdisjoint(made):
+            continue  # only what was computed when the model was loaded read it
+        used |= {value.name for value in operation.inputs}
+        kept.append(operation)
     return Graph(
-        tuple(operations),
+        tuple(reversed(kept)),
         tuple(value for value in weights.values() if value.name in used),
         tuple(values[one.name] for one in model.graph.input if one.name not in weights and one.name in values),
         tuple(values[one.name] for one in model.graph.output if one.name in values),
@@ -64,12 +77,6 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
 
     found: onnx.ModelProto = inliner.inline_local_functions(model)
     return found
-
-
-def _is_folded(operation: Operation, weights: Mapping[str, Value]) -> bool:
-    """What is computed of weights alone, a runtime computes when it loads the model; products it may leave."""
-    constant = bool(operation.inputs) and all(value.name in weights for value in operation.inputs)
-    return constant and operation.work.kind not in ("matrix", "view", "unknown")
 
 
 def _refuse_control_flow(name: str, nodes: Iterable[onnx.NodeProto]) -> None:
