@@ -2,8 +2,8 @@
 """`hf:NAME`: an architecture of Hugging Face's transformers, with random weights or the user's own file.
 
 NAME is a published model whose sizes are known here (hf_names), a model type of transformers, which stands for that
-type's default configuration, or a folder with a config.json. Nothing is downloaded, and no code runs but that of the
-installed transformers: none from the folder, and no kernels from the hub.
+type's default configuration, or the path of a folder with a config.json. Nothing is downloaded, and no code runs but
+that of the installed transformers: none from the folder, and no kernels from the hub.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyperf_infer.errors import BackendError, InputError
 from pyperf_infer.models.config import nearest
-from pyperf_infer.models.hf_names import PUBLISHED
+from pyperf_infer.models.hf_names import NOT_BUILT, PUBLISHED
 from pyperf_infer.models.spec import InputSpec, LoadedModel, ModelInfo, ModelListing, ModelStructure
 
 if TYPE_CHECKING:
@@ -125,8 +125,9 @@ class HfSource:
                     f"{self.name}: transformers cannot build it: {type(error).__name__}: {_first_line(error)}"
                 ) from error
         # Without a mask every call would look into its ids for padding, to warn: on a GPU that waits for the device.
+        # Set past the configuration's own check, as some types of it refuse None.
         if getattr(module.config, "pad_token_id", None) is not None:
-            module.config.pad_token_id = None
+            vars(module.config)["pad_token_id"] = None
         module.eval()
         return module
 
@@ -140,10 +141,11 @@ class HfSource:
         architecture = _class_name(model_type)
         if architecture is None:
             known = [*PUBLISHED, *_model_types()]
+            here = f" The folder is hf:./{self._bare}." if (Path(self._bare) / "config.json").is_file() else ""
             raise UnknownHfModelError(
-                f"{self._bare!r} is no model that is known here{nearest(self._bare.rpartition('/')[2], known)}. "
+                f"{self._bare!r} is no model that is known here{nearest(self._bare.rpartition('/')[2], known)}.{here} "
                 "Nothing is downloaded: name one of `pyperf-infer models list 'hf:*'` (transformers "
-                f"{transformers.__version__}), or hf:FOLDER with a config.json in it."
+                f"{transformers.__version__}), or hf:./FOLDER with a config.json in it."
             )
         try:
             return CONFIG_MAPPING[model_type](**changes), getattr(transformers, architecture)
@@ -153,14 +155,14 @@ class HfSource:
     def _of_folder(self, transformers: Any, configs: Any) -> tuple[Any, type]:
         path = Path(self._bare) / "config.json"
         found = _read_config(path)
-        model_type = str(found.get("model_type", ""))
+        model_type = _text(found.get("model_type", ""))
         if model_type not in configs:
             raise InputError(
                 f"{path}: transformers {transformers.__version__} has no model type {model_type!r}"
                 f"{nearest(model_type, configs.keys())}; code that comes with a model is never run."
             )
         listed = found.get("architectures")
-        name = listed[0] if isinstance(listed, list) and listed else _class_name(model_type)
+        name = _text(listed[0]) if isinstance(listed, list) and listed else _class_name(model_type)
         kept = {key: value for key, value in found.items() if key not in _DROPPED}
         try:
             config = configs[model_type](**kept)
@@ -202,7 +204,7 @@ class UnknownHfModelError(InputError):
 
 
 def hf_models() -> list[ModelListing]:
-    """Published models, then the types of transformers, with the prefix."""
+    """Published models, then the types of transformers that can be built, with the prefix."""
     import_transformers()
     listings = [ModelListing(PREFIX + name, "hf", f"the sizes of {name}") for name in sorted(PUBLISHED)]
     for name in _model_types():
@@ -281,7 +283,8 @@ def _class_name(model_type: str) -> str | None:
 def _model_types() -> list[str]:
     from transformers.models.auto import modeling_auto
 
-    return sorted({name for mapping in _TASKS.values() for name in getattr(modeling_auto, mapping)})
+    found = {name for mapping in _TASKS.values() for name in getattr(modeling_auto, mapping)}
+    return sorted(found - NOT_BUILT)
 
 
 def _positions(config: Any) -> int | None:
@@ -291,7 +294,8 @@ def _positions(config: Any) -> int | None:
 
 
 def _is_folder(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or (Path(name) / "config.json").is_file()
+    """By its name alone, so that no folder that happens to be here stands in a published model's place."""
+    return name.startswith((".", "/", "~"))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -303,9 +307,15 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: the configuration cannot be read: {error.strerror or error}.") from error
     except ValueError as error:
         raise InputError(f"{path}: not a JSON file, or a damaged one: {_first_line(error)}.") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: its brackets are nested deeper than any configuration's.") from error
     if not isinstance(found, dict):
         raise InputError(f"{path}: a configuration is a JSON object, and this is {type(found).__name__}.")
     return found
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else f"of {type(value).__name__}"  # which may be too deep to be printed
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from pyperf_infer.convert.export import export_to_onnx
 from pyperf_infer.errors import BackendError, InputError
 from pyperf_infer.models.catalog import list_models, resolve
+from pyperf_infer.models.hf_names import NOT_BUILT
 from pyperf_infer.models.hf_source import _offline
 from pyperf_infer.models.inputs import make_inputs, resolve_shapes
 from pyperf_infer.roofline.work.count import count
@@ -64,6 +65,64 @@ def counted(name: str, **shapes: tuple[int, ...]) -> ModelWork:
 )
 def test_published_models_have_their_published_parameters(name: str, parameters: int) -> None:
     assert resolve(f"hf:{name}").info().parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "constants"),
+    [
+        ("qwen2.5-0.5b", {"theta": 1e6, "rms_norm_eps": 1e-6, "max_position_embeddings": 32768}),
+        ("smollm2-135m", {"theta": 1e5, "rms_norm_eps": 1e-5, "max_position_embeddings": 8192}),
+        ("tinyllama-1.1b", {"theta": 1e4, "rms_norm_eps": 1e-5, "max_position_embeddings": 2048}),
+        ("llama-2-7b", {"theta": 1e4, "rms_norm_eps": 1e-5, "max_position_embeddings": 4096}),
+        ("roberta-base", {"layer_norm_eps": 1e-5}),
+        ("roberta-large", {"layer_norm_eps": 1e-5}),
+        ("bert-base-uncased", {"layer_norm_eps": 1e-12}),
+        ("vit-base-patch16-224", {"layer_norm_eps": 1e-12}),
+        ("gpt2", {"layer_norm_epsilon": 1e-5}),
+    ],
+)
+def test_published_models_have_their_published_constants(name: str, constants: dict[str, float]) -> None:
+    module: Any = resolve(f"hf:{name}").structure().module
+    found = {"theta": (getattr(module.config, "rope_parameters", None) or {}).get("rope_theta")}
+    assert constants == {key: found.get(key, getattr(module.config, key, None)) for key in constants}
+
+
+# `nomic_bert` and `modernbert-decoder`: their configurations refuse a padding token that is None.
+@pytest.mark.parametrize("name", ["nomic_bert", "modernbert-decoder", "xlnet", "mamba2", "swin", "mpt", "zamba"])
+def test_types_that_are_listed_are_built(name: str) -> None:
+    (row,) = [row for row in list_models("hf:*") if row.name == f"hf:{name}"]
+    structure = resolve(row.name).structure()
+    assert structure.parameters > 0
+    config: Any = structure.module.config  # type: ignore[union-attr]
+    assert getattr(config, "pad_token_id", None) is None
+
+
+def test_a_model_without_a_padding_token_runs(tmp_path: Path) -> None:
+    name = folder_of(
+        tmp_path, model_type="nomic_bert", architectures=["NomicBertForMaskedLM"], hidden_size=16, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=16, max_position_embeddings=32,
+    )  # fmt: skip
+    loaded = resolve(name).load(seed=1)
+    assert loaded.module is not None
+    with torch.no_grad():
+        assert loaded.module(torch.zeros(1, 8, dtype=torch.int64))["logits"].shape == (1, 8, 300)
+
+
+@pytest.mark.parametrize("name", sorted(NOT_BUILT))
+def test_types_that_are_not_built_are_not_listed_and_say_why(name: str) -> None:
+    assert f"hf:{name}" not in {row.name for row in list_models("hf:*")}
+    with pytest.raises(InputError, match=name):
+        resolve(f"hf:{name}").info()
+
+
+def test_a_folder_of_a_models_name_does_not_stand_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of(tmp_path / "gpt2")
+    folder_of(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert resolve("hf:gpt2").info().parameters == 124_439_808
+    assert resolve("hf:./gpt2").info().parameters < 20_000
+    with pytest.raises(InputError, match=r"The folder is hf:\./mine\."):
+        resolve("hf:mine").info()
 
 
 def test_gpt2s_count_by_hand() -> None:
@@ -201,7 +260,16 @@ def test_a_folder_brings_no_code_and_no_kernels_of_its_own(tmp_path: Path) -> No
     assert module.config._attn_implementation == "sdpa"
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", "\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "[1]", "\xff", "[" * 200_000, '{"model_type": ' + "[" * 200_000),
+        f'{{"model_type": "gpt2", "architectures": [{"[" * 300 + "]" * 300}]}}',
+        f'{{"model_type": "gpt2", "n_embd": {"[" * 300 + "]" * 300}}}',
+        f'{{"model_type": {"[" * 900 + "]" * 900}}}',
+    ],
+    ids=lambda content: f"{content[:9]} of {len(content)}",
+)
 def test_a_damaged_configuration_is_said(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(InputError, match=r"config\.json: "):
