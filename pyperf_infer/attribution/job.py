@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pyperf_infer import __version__
 from pyperf_infer.attribution.rows import Asked, roofline
-from pyperf_infer.attribution.timed import BackendName, Shapes, time_layers
-from pyperf_infer.errors import InputError, PyperfInferError
+from pyperf_infer.attribution.timed import Shapes, time_layers
 from pyperf_infer.measure.loading import load_model
 from pyperf_infer.measure.phases import Phases
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.shapes import batch_of, resolve_shapes
+from pyperf_infer.profile.backends import BackendName, backends_of
 from pyperf_infer.profile.failure import known
 from pyperf_infer.results.schema import Document, utc_now
 from pyperf_infer.results.schema import Warning as Notice
@@ -28,6 +28,7 @@ from pyperf_infer.system.environment import collect
 
 if TYPE_CHECKING:
     from pyperf_infer.backends.base import BackendOptions
+    from pyperf_infer.errors import PyperfInferError
     from pyperf_infer.measure.observer import Observer
     from pyperf_infer.models.spec import LoadedModel
     from pyperf_infer.profile.plan import ProfilePlan
@@ -103,7 +104,7 @@ class Attributing:
         for batch_size in dict.fromkeys(job.batch_sizes):
             shapes = resolve_shapes(model.inputs, batch_size, job.shapes or None)
             for precision in dict.fromkeys(job.precisions):
-                for backend in self._backends(model):
+                for backend in backends_of(model, job.backends):
                     what = f"{model.name}, batch {batch_of(model.inputs, shapes)}, {precision}, {backend}"
                     self._attempt(what, model.name, backend, partial(self._measure, model, shapes, precision, backend))
 
@@ -167,10 +168,3 @@ class Attributing:
         except Exception as error:
             self._observer.failed(error)
             self._failed.append(_Failed(what, known(error, step, model)))
-
-    def _backends(self, model: LoadedModel) -> Iterator[BackendName]:
-        if model.module is None and "torch" in self._job.backends:
-            raise InputError(f"{model.name} is an ONNX file, which backend torch does not run")
-        for backend in self._job.backends or ("torch", "onnxruntime"):
-            if backend == "onnxruntime" or model.module is not None:
-                yield backend

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pyperf_infer.attribution.layers import Joined, join_modules, join_nodes
 from pyperf_infer.models.spec import ModelStructure
@@ -15,11 +15,11 @@ from pyperf_infer.models.spec import ModelStructure
 if TYPE_CHECKING:
     from pyperf_infer.backends.base import BackendOptions
     from pyperf_infer.models.spec import LoadedModel
+    from pyperf_infer.profile.backends import BackendName
     from pyperf_infer.profile.plan import ProfilePlan
     from pyperf_infer.results.profile_schema import ProfileTable
     from pyperf_infer.roofline.work.counts import Graph
 
-BackendName = Literal["torch", "onnxruntime"]
 Shapes = Mapping[str, tuple[int, ...]]
 _HALF = ("float16", "bfloat16")
 

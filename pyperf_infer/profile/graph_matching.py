@@ -17,6 +17,8 @@ from pyperf_infer.profile.graph_operators import (
     DEQUANTIZE,
     LAYOUT,
     NORM,
+    QUANTISERS,
+    SAME_AS,
     equal_values,
     moves_inputs,
     operator,
@@ -31,11 +33,12 @@ _REACH = 8
 
 
 def names_of(graph: Graph) -> frozenset[str]:
-    """Of all values and nodes."""
+    """Of all values and nodes, and what an optimiser derives from them: those names are the same in every session."""
     nodes = list(graph.every_node())
     made = (name for node in nodes for name in (node.name, *node.outputs))
     inner = (name for node in nodes for one in node.subgraphs.values() for name in one.inputs)
-    return frozenset((*graph.inputs, *graph.constants, *made, *inner)) - {""}
+    given = frozenset((*graph.inputs, *graph.constants, *made, *inner)) - {""}
+    return given | {prefix + name for prefix in SAME_AS for name in given}
 
 
 # Where a value comes from: the new node that makes it, or a fixed point, by its name in the new graph.
@@ -63,7 +66,9 @@ class Matching:
         self.folded = new.constants.keys() & names  # among them old values that are constants now
         available = ({*self.makers, *new.inputs} & names) | outer
         for name in (*old.inputs, *outer, *self.old_makers):
-            twin = next((one for one in (name, *self.same.get(name, ())) if one in available), None)
+            same = (name, *self.same.get(name, ()))
+            twins = (*same, *(prefix + one for prefix in SAME_AS for one in same))
+            twin = next((one for one in twins if one in available), None)
             if twin is not None:
                 self.fixed[name] = twin
         self.olds: dict[str, list[str]] = {}  # of a fixed point its old names
@@ -144,7 +149,8 @@ class Matching:
                         continue
                     if works_like(node, old) and self._fits(node, old, owners):
                         found.setdefault(old, distance)
-                    ahead.update(filter(None, old.outputs))
+                    if node.op not in CARRIERS or old.op in CARRIERS | QUANTISERS:
+                        ahead.update(filter(None, old.outputs))
             seen |= front
             front = ahead
         return found
@@ -166,9 +172,21 @@ class Matching:
 
     def _likeness(self, node: Node, old: Node, distance: int) -> tuple[bool, int, int, bool, int]:
         named = node.name in self._hints_at(old)
-        shared = sum(name in self.names and name in self.old.constants for name in {*node.inputs} & {*old.inputs})
+        new_weights = {root for name in node.inputs for root in self._roots(name, self.new, self.makers)}
+        old_weights = {root for name in old.inputs for root in self._roots(name, self.old, self.old_makers)}
+        shared = len(new_weights & old_weights)
         alike = sum(old.attributes.get(key) == value for key, value in node.attributes.items())
         return named, shared, -distance, operator(old) == operator(node), alike
+
+    def _roots(self, name: str, graph: Graph, makers: Mapping[str, Node]) -> set[str]:
+        """The given constant that a value is, in another type or layout."""
+        for _ in range(_REACH):
+            maker = makers.get(name)
+            if maker is None or maker.op not in CARRIERS | {DEQUANTIZE}:
+                break
+            name = maker.inputs[0]
+        given = next((name.removeprefix(prefix) for prefix in SAME_AS if name.startswith(prefix)), name)
+        return {given} & self.names if name in graph.constants else set()
 
     def _hints(self) -> dict[str, list[Node]]:
         hints: dict[str, list[Node]] = {}
@@ -343,7 +361,7 @@ class Matching:
             for user in after[node]:
                 if any(works_like(user, old) for old in found[user]):
                     found[user] = {old for old in found[user] if old not in found[node] or works_like(user, old)}
-        put_in = {node for node in empty if node.op in CARRIERS and not found[node]}
+        put_in = {node for node in empty if node.op in CARRIERS | QUANTISERS and not found[node]}
         for node in empty:
             if node in put_in:
                 makers = {self.makers[name] for name in node.inputs if name in self.makers}
@@ -361,4 +379,4 @@ class Matching:
         own = {old for old in shared if works_like(node, old)}
         if any(works_like(user, old) for old in shared):
             return {old for old in own if not works_like(user, old)}
-        return own or shared
+        return own if node.op in QUANTISERS else own or shared

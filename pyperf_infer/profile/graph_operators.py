@@ -14,6 +14,9 @@ LAYOUT = frozenset({"ReorderInput", "ReorderOutput", "MemcpyFromHost", "MemcpyTo
 CARRIERS = LAYOUT | {"Transpose", "Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape"}
 NORM = "BatchNormalization"  # becomes a convolution of one value a channel, where the layout is changed
 DEQUANTIZE = "DequantizeLinear"  # is part of what reads its output, as that is in the type that is computed with
+QUANTISERS = frozenset({"QuantizeLinear", DEQUANTIZE})  # an optimiser also moves them, and makes more of them
+# Before the name of a value: the same in another type, where an operator is not there in the given one.
+SAME_AS = ("InsertedPrecisionFreeCast_", "FusedBack_")
 # An optimiser calls the same operator so, when it has fused something into it, changed its layout, or computes it with
 # integers. QuantizeLinear and DynamicQuantizeLinear are operators of their own, and so is QuickGelu.
 _PREFIX = re.compile("Fused|Nhwc|QLinear|DynamicQuantize(?!Linear$)|Q(?=[A-Z])")

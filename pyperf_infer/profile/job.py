@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pyperf_infer import __version__
-from pyperf_infer.errors import InputError, PyperfInferError
 from pyperf_infer.measure.loading import load_model
 from pyperf_infer.measure.phases import Phases
 from pyperf_infer.models.catalog import resolve
 from pyperf_infer.models.inputs import resolve_shapes
+from pyperf_infer.profile.backends import BackendName, backends_of
 from pyperf_infer.profile.failure import known
 from pyperf_infer.results.schema import Document, utc_now
 from pyperf_infer.results.schema import Warning as Notice
@@ -21,12 +21,12 @@ from pyperf_infer.system.environment import collect
 
 if TYPE_CHECKING:
     from pyperf_infer.backends.base import BackendOptions
+    from pyperf_infer.errors import PyperfInferError
     from pyperf_infer.measure.observer import Observer
     from pyperf_infer.models.spec import LoadedModel
     from pyperf_infer.profile.plan import ProfilePlan
     from pyperf_infer.results.schema import Profile
 
-BackendName = Literal["torch", "onnxruntime"]
 Profiler = Callable[["LoadedModel", Mapping[str, tuple[int, ...]]], "Profile"]
 
 
@@ -76,7 +76,7 @@ class Profiling:
             phases=self._phases, observer=self._observer,
         )  # fmt: skip
         shapes = resolve_shapes(model.inputs, job.batch_size, job.shapes)
-        for backend in self._backends(model):
+        for backend in backends_of(model, job.backends):
             self._observer.stage(f"{model.name}: profiling {backend}")
             try:
                 with self._phases.timed(f"profile {backend}"):
@@ -110,13 +110,6 @@ class Profiling:
     def exit_code(self) -> int:
         """0, or that of the first failure."""
         return self.failures[0][1].exit_code if self.failures else 0
-
-    def _backends(self, model: LoadedModel) -> tuple[BackendName, ...]:
-        if model.module is not None:
-            return self._job.backends or ("torch", "onnxruntime")
-        if "torch" in self._job.backends:
-            raise InputError(f"{model.name} is an ONNX file, which backend torch does not run")
-        return ("onnxruntime",)
 
     def _profiler(self, backend: BackendName) -> Profiler:
         job = self._job
