@@ -364,12 +364,21 @@ class Matching:
         put_in = {node for node in empty if node.op in CARRIERS | QUANTISERS and not found[node]}
         for node in empty:
             if node in put_in:
-                makers = {self.makers[name] for name in node.inputs if name in self.makers}
-                before = {maker for maker in makers if found[maker]}
+                before = self._nearest_before(node, found)
                 ends = any(name in self.olds or name in self.new.outputs for name in node.outputs)
                 for served in before if ends else (after[node] or before):
                     found[node] |= found[served]
         return put_in
+
+    def _nearest_before(self, node: Node, found: Mapping[Node, set[Node]]) -> set[Node]:
+        """The nodes before it that have sources, past those that were put in one after another."""
+        nearest: set[Node] = set()
+        stack = [node]
+        while stack:
+            makers = {self.makers[name] for name in stack.pop().inputs if name in self.makers}
+            nearest |= {maker for maker in makers if found[maker]}
+            stack += [maker for maker in makers if not found[maker] and maker.op in CARRIERS]
+        return nearest
 
     def _part_in(self, node: Node, user: Node, shared: set[Node]) -> set[Node]:
         """Of what the nodes after it stand for, what a new node has a part in: one old node may become several.

@@ -27,7 +27,8 @@ class Sources:
         """The same down to the graph that `earlier` starts from."""
         chained: dict[Node, tuple[Node, ...]] = {}
         for node, middle in self.of.items():
-            found = dict.fromkeys(source for one in middle for source in earlier.of.get(one, ()))
+            own = [one for one in middle if one not in earlier.put_in] or middle
+            found = dict.fromkeys(source for one in own for source in earlier.of.get(one, ()))
             chained[node] = tuple(found)
         only = {node for node, middle in self.of.items() if middle and earlier.put_in.issuperset(middle)}
         return Sources(chained, self.put_in | only)

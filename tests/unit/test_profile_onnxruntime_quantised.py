@@ -10,7 +10,7 @@ from graph_cases import graph, labels, node
 from pyperf_infer.profile.graph_sources import find_sources
 
 if TYPE_CHECKING:
-    from pyperf_infer.profile.onnxruntime_graph import Node
+    from pyperf_infer.profile.onnxruntime_graph import Graph, Node
 
 
 def test_products_between_renamed_integers_are_those_that_run_them() -> None:
@@ -86,3 +86,85 @@ def test_a_product_of_two_values_keeps_them_in_order() -> None:
     assert found["first"] == [*both, "node_pq", "node_pq_q"]
     assert found["second"] == [*both, "node_qp", "node_qp_q"]
     assert (found["node_y"], found["node_o"]) == (["node_y"], ["node_o"])
+
+
+def test_of_siblings_each_is_told_by_its_weights() -> None:
+    old = graph(
+        [
+            node("DequantizeLinear", ["w", "s", "z"], ["w_d"]),
+            node("DequantizeLinear", ["v", "s", "z"], ["v_d"]),
+            node("Conv", ["x", "w_d"], ["a"]),
+            node("Conv", ["x", "v_d"], ["b"]),
+            node("QuantizeLinear", ["a", "s", "z"], ["a_q"]),
+            node("QuantizeLinear", ["b", "s", "z"], ["b_q"]),
+            node("DequantizeLinear", ["a_q", "s", "z"], ["a_d"]),
+            node("DequantizeLinear", ["b_q", "s", "z"], ["b_d"]),
+            node("Add", ["a_d", "b_d"], ["y"]),
+        ],
+        ["y"],
+        ("x",),
+        *("w", "v", "s", "z"),
+    )
+    new = graph(
+        [
+            node("QLinearConv", ["x", "s", "u", "v", "s", "z", "s", "u"], ["t0"], "of v"),
+            node("QLinearConv", ["x", "s", "u", "w", "s", "z", "s", "u"], ["t1"], "of w"),
+            node("QLinearAdd", ["t1", "s", "u", "t0", "s", "u"], ["y"], "sum"),
+        ],
+        ["y"],
+        ("x",),
+        *("w", "v", "s", "z", "u"),
+    )
+    assert labels(find_sources(new, old), new) == {
+        "of v": ["node_v_d", "node_b", "node_b_q"],
+        "of w": ["node_w_d", "node_a", "node_a_q"],
+        "sum": ["node_a_d", "node_b_d", "node_y"],
+    }
+
+
+def test_a_dequantize_that_was_copied_for_each_reader_is_the_same_in_each() -> None:
+    def copied(names: tuple[str, str]) -> Graph:
+        return graph(
+            [
+                node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+                node("DequantizeLinear", ["q", "s", "z"], [names[0]], "one"),
+                node("DequantizeLinear", ["q", "s", "z"], [names[1]], "other"),
+                node("Exp", [names[0]], ["e"]),
+                node("Add", ["e", names[1]], ["y"]),
+            ],
+            ["y"],
+            ("x",),
+            *("s", "z"),
+        )
+
+    old, new = copied(("d", "d")), copied(("made_up", "d"))
+    old = graph([one for one in old.nodes if one.name != "other"], ["y"], ("x",), "s", "z")
+    assert labels(find_sources(new, old), new) == {
+        "node_q": ["node_q"],
+        "one": ["one"],
+        "other": ["one"],
+        "node_e": ["node_e"],
+        "node_y": ["node_y"],
+    }
+
+
+def test_a_quantize_that_was_put_in_stands_for_nothing_of_its_own() -> None:
+    """As where it is moved in front of a Reshape, and stays behind it."""
+    pair = [node("QuantizeLinear", ["r", "s", "z"], ["q"]), node("DequantizeLinear", ["q", "s", "z"], ["y"])]
+    old = graph([node("Exp", ["x"], ["e"]), node("Reshape", ["e", "k"], ["r"]), *pair], ["y"], ("x",), "s", "z", "k")
+    new = graph(
+        [
+            node("Exp", ["x"], ["e"]),
+            node("QuantizeLinear", ["e", "s", "z"], ["t0"], "put in"),
+            node("DequantizeLinear", ["t0", "s", "z"], ["t1"], "put in 2"),
+            node("Reshape", ["t1", "k"], ["r"]),
+            *(node(one.op, one.inputs, one.outputs) for one in pair),
+        ],
+        ["y"],
+        ("x",),
+        *("s", "z", "k"),
+    )
+    found = find_sources(new, old)
+    assert {one.label for one in found.put_in} == {"put in", "put in 2"}
+    own = {one.label: labels(found, new)[one.label] for one in new.nodes if one not in found.put_in}
+    assert own == {name: [name] for name in ("node_e", "node_r", "node_q", "node_y")}

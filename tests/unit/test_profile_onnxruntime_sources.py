@@ -309,3 +309,78 @@ def test_the_operator_of_a_node_is_the_same_whatever_is_fused_into_it_and_in_whi
         assert {operator(node(one, [], ["y"])) for one in called} == {op}
     for op in ("QuickGelu", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"):
         assert operator(node(op, [], ["y"])) == op
+
+
+def test_the_body_of_an_operator_is_traced_to_it_and_not_to_the_node_before_it() -> None:
+    """As on a processor without float16, where ONNX Runtime derives the names of all float32 values."""
+    given = graph(
+        [node("Gemm", ["x", "w"], ["a"]), node("Gelu", ["a"], ["g"]), node("Gemm", ["g", "v"], ["y"])],
+        ["y"],
+        ("x",),
+        *("w", "v"),
+    )
+
+    def widened(weights: tuple[str, str]) -> Graph:
+        wide = "InsertedPrecisionFreeCast_"
+        return graph(
+            [
+                node("Cast", ["x"], [f"{wide}x"], "widen"),
+                node("Gemm", [f"{wide}x", weights[0]], [f"{wide}a"], "first"),
+                node("Mul", ["half", f"{wide}a"], ["in_0"], "halve"),
+                node("Sqrt", ["two"], ["in_1"], "root"),
+                node("Div", [f"{wide}a", "in_1"], ["in_2"], "divide"),
+                node("Erf", ["in_2"], ["in_3"], "erf"),
+                node("Mul", ["in_0", "in_3"], [f"{wide}g"], "multiply"),
+                node("Gemm", [f"{wide}g", weights[1]], [f"{wide}y"], "second"),
+                node("Cast", [f"{wide}y"], ["y"], "narrow"),
+            ],
+            ["y"],
+            ("x",),
+            *("half", "two", *weights),
+        )
+
+    names = names_of(given)
+    first, last = widened(("w", "v")), widened(("FusedBack_w", "FusedBack_v"))
+    found = find_sources(last, first, names).after(find_sources(first, given, names))
+    assert labels(found, last) == {
+        "widen": ["node_a"],
+        "first": ["node_a"],
+        **{name: ["node_g"] for name in ("halve", "root", "divide", "erf", "multiply")},
+        "second": ["node_y"],
+        "narrow": ["node_y"],
+    }
+    assert {one.label for one in found.put_in} == {"widen", "narrow"}
+
+
+def test_a_product_between_reshapes_that_were_put_in_is_that_of_the_given_graph() -> None:
+    """As where a MatMul and an Add of three dimensions become a Gemm of two."""
+    old = graph(
+        [
+            node("MatMul", ["x", "w"], ["a"]),
+            node("Add", ["a", "b"], ["c"]),
+            node("MatMul", ["x", "v"], ["d"]),
+            node("Add", ["d", "b"], ["e"]),
+            node("Mul", ["c", "e"], ["y"]),
+        ],
+        ["y"],
+        ("x",),
+        *("w", "v", "b"),
+    )
+    new = graph(
+        [
+            node("Reshape", ["x", "two"], ["t0"], "in"),
+            node("Gemm", ["t0", "v", "b"], ["t1"], "one"),
+            node("Reshape", ["t1", "three"], ["e"], "out"),
+            node("Gemm", ["t0", "w", "b"], ["t2"], "other"),
+            node("Reshape", ["t2", "three"], ["c"], "out 2"),
+            node("Mul", ["c", "e"], ["y"]),
+        ],
+        ["y"],
+        ("x",),
+        *("w", "v", "b", "two", "three"),
+    )
+    found = find_sources(new, old)
+    sources = labels(found, new)
+    assert (sources["one"], sources["other"]) == (["node_d", "node_e"], ["node_a", "node_c"])
+    assert {one.label for one in found.put_in} == {"in", "out", "out 2"}
+    assert sources["node_y"] == ["node_y"]
