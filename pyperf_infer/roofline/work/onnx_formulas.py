@@ -82,28 +82,6 @@ def _attention(inputs: Operands, outputs: Sequence[Value], attributes: Attribute
     return formulas.attention((query[0], heads, query[1], query[2] // heads), key[1] + earlier, each, masked=masked)
 
 
-def multi_head(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) -> Work:
-    """com.microsoft.MultiHeadAttention and GroupQueryAttention: projected already, packed into one or not."""
-    query = needed(inputs, 0).shape
-    key, value = optional(inputs, 1), optional(inputs, 2)
-    heads = int(attributes["num_heads"])
-    shared = int(attributes.get("kv_num_heads", heads))
-    past = optional(inputs, 3) if "kv_num_heads" in attributes else optional(inputs, 6)
-    earlier = past.shape[2] if past is not None and len(past.shape) == 4 else 0
-    masked = "kv_num_heads" in attributes or bool(attributes.get("unidirectional"))
-    masked = masked or optional(inputs, 4) is not None or optional(inputs, 5) is not None
-    if key is not None and len(key.shape) == 5:  # keys and values in one, heads in front of the two
-        width = query[-1] // heads
-        return formulas.attention((query[0], heads, query[1], width), key.shape[1] + earlier, width, masked=masked)
-    if key is None or value is None:
-        width = math.prod(query[2:]) // (heads + 2 * shared)
-        return formulas.attention((query[0], heads, query[1], width), query[1] + earlier, width, masked=masked)
-    width = query[-1] // heads if len(query) == 3 else query[-1]
-    keys = key.shape[2] if len(key.shape) == 4 else key.shape[1]
-    each = value.shape[-1] if len(value.shape) == 4 else value.shape[-1] // shared
-    return formulas.attention((query[0], heads, query[1], width), keys + earlier, each, masked=masked)
-
-
 def _batch_norm(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) -> Work:
     price = formulas.OWN_STATISTICS if attributes.get("training_mode") else formulas.KNOWN_STATISTICS
     return formulas.normalisation(needed(inputs, 0).shape, affine=True, price=price)

@@ -15,13 +15,13 @@ from dataclasses import replace
 
 from pyperf_infer.roofline.work import formulas
 from pyperf_infer.roofline.work.counts import COPY, Shape, Value, Work
+from pyperf_infer.roofline.work.onnx_attention import grouped, merged, multi_head
 from pyperf_infer.roofline.work.onnx_formulas import (
     Attributes,
     Formula,
     Operands,
     each,
     gemm,
-    multi_head,
     needed,
     optional,
     pooling,
@@ -67,14 +67,14 @@ def _convolution(weight: int, bias: int, *, added: int | None = None, last: bool
 
 
 def _matmul(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) -> Work:
-    """com.microsoft.FusedMatMul: the last two dimensions of A, or all but the last, may stand the other way round."""
+    """com.microsoft.FusedMatMul: the last two dimensions of A, or all but the last, may stand the other way round; and
+    alpha, a factor of every output."""
     left = needed(inputs, 0).shape
-    if len(left) < 2:
-        return formulas.matmul(left, outputs[0].shape)
     inner = left[-1]
-    if attributes.get("transA"):  # with transBatchA the inner dimension stands in front
+    if attributes.get("transA") and len(left) > 1:  # with transBatchA the inner dimension stands in front
         inner = left[0] if attributes.get("transBatchA") else left[-2]
-    return formulas.matmul((inner,), outputs[0].shape)
+    scaled = attributes.get("alpha", 1.0) != 1.0
+    return _plus(formulas.matmul((inner,), outputs[0].shape), outputs[0].count if scaled else 0)
 
 
 def _gemm(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) -> Work:
@@ -90,33 +90,6 @@ def _qgemm(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) -
 def _integer_matmul(bias: int) -> Formula:
     def formula(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) -> Work:
         return formulas.matmul(needed(inputs, 0).shape, outputs[0].shape, bias=optional(inputs, bias) is not None)
-
-    return formula
-
-
-def _attention(mask: int, past: int) -> Formula:
-    """com.microsoft.Attention and QAttention: the three projections of one input, and the attention of its heads.
-
-    `mask` and `past` are positions of inputs; past is (2, batch, heads, tokens, width).
-    """
-
-    def formula(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) -> Work:
-        source, weight = needed(inputs, 0).shape, needed(inputs, 1).shape
-        sizes = attributes.get("qkv_hidden_sizes") or [weight[1] // 3] * 3
-        heads = int(attributes["num_heads"])
-        before = optional(inputs, past)
-        earlier = before.shape[3] if before is not None and len(before.shape) == 5 else 0
-        projected = formulas.matmul(source, (*source[:2], weight[1]), bias=optional(inputs, 2) is not None)
-        core = formulas.attention(
-            (source[0], heads, source[1], sizes[0] // heads), source[1] + earlier, sizes[2] // heads,
-            masked=bool(attributes.get("unidirectional")) or optional(inputs, mask) is not None,
-        )  # fmt: skip
-        return Work(
-            "matrix",
-            projected.macs + core.macs,
-            other_flops=projected.other_flops + core.other_flops,
-            activations=projected.activations + core.activations,
-        )
 
     return formula
 
@@ -182,9 +155,6 @@ def _copy(inputs: Operands, outputs: Sequence[Value], attributes: Attributes) ->
     return COPY
 
 
-_POOLS = ("MaxPool", "AveragePool", "LpPool")
-_GLOBAL_POOLS = ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
-
 FUSED: Mapping[str, Formula] = {
     **{
         MICROSOFT + name: formula
@@ -203,10 +173,10 @@ FUSED: Mapping[str, Formula] = {
             "MatMulNBits": _integer_matmul(5),
             "MatMulBnb4": product,
             "MatMulFpQ4": product,
-            "Attention": _attention(3, 4),
-            "QAttention": _attention(5, 8),
+            "Attention": merged(3, 4, 5),
+            "QAttention": merged(5, 8),
             "MultiHeadAttention": multi_head,
-            "GroupQueryAttention": multi_head,
+            "GroupQueryAttention": grouped,
             "DynamicQuantizeLSTM": _lstm,
             "EmbedLayerNormalization": _embedding,
             "GroupNorm": _group_norm(skip=False),
@@ -223,14 +193,13 @@ FUSED: Mapping[str, Formula] = {
         }.items()
     },
     BLOCKED + "Conv": _convolution(1, 2, added=3, last=False),
-    **{BLOCKED + name: pooling for name in _POOLS},
-    **{BLOCKED + name: _reduction for name in _GLOBAL_POOLS},
+    **{BLOCKED + name: pooling for name in ("MaxPool", "AveragePool")},
+    **{BLOCKED + name: _reduction for name in ("GlobalAveragePool", "GlobalMaxPool")},
     BLOCKED + "Upsample": _upsample,
     BLOCKED + "ReorderInput": _copy,
     BLOCKED + "ReorderOutput": _copy,
     INTERNAL + "Conv": _convolution(1, 2, last=True),
-    INTERNAL + "FusedConv": _convolution(1, 2, added=3, last=True),
     INTERNAL + "QLinearConv": _convolution(3, 8, last=True),
-    **{INTERNAL + name: pooling for name in _POOLS},
-    **{INTERNAL + name: _reduction for name in _GLOBAL_POOLS},
+    **{INTERNAL + name: pooling for name in ("MaxPool", "AveragePool", "LpPool")},
+    **{INTERNAL + name: _reduction for name in ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")},
 }  # fmt: skip

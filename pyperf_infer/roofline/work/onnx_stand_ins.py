@@ -7,83 +7,24 @@ and whatever else changes values. Results keep their names. A node for which the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from pyperf_infer.roofline.work.onnx_made import Made, StandIn
+from pyperf_infer.roofline.work.onnx_made_attention import grouped, merged, multi_head
+
 _CONVOLUTION = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _POOLING = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
-_CAST_LIKE = 15  # the opset that has it first
+_AXES_ARE_INPUTS = 18  # of a reduction, from this opset on
 _BLOCKED_RANK = 4  # the blocked layout is of two dimensions alone
 
 
-@dataclass
-class _Made:
-    """What stands in for one node: nodes, and constants that they take."""
-
-    node: onnx.NodeProto
-    sizes: Mapping[str, Sequence[int]]  # of initializers and of the model's inputs
-    opset: int
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: list[onnx.TensorProto] = field(default_factory=list)
-    shapes: list[onnx.ValueInfoProto] = field(default_factory=list)  # of tensors that nobody makes
-
-    def attribute(self, name: str, default: Any = None) -> Any:
-        for one in self.node.attribute:
-            if one.name == name:
-                found = helper.get_attribute_value(one)
-                return found.decode() if isinstance(found, bytes) else found
-        return default
-
-    def kept(self, names: Sequence[str]) -> dict[str, Any]:
-        found = {name: self.attribute(name) for name in names}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def input(self, place: int) -> str:
-        return self.node.input[place] if place < len(self.node.input) else ""
-
-    def output(self, place: int = 0) -> str:
-        return self.node.output[place] if place < len(self.node.output) else ""
-
-    def temporary(self) -> str:
-        return f"{self.node.output[0]} stand-in {len(self.nodes) + len(self.constants) + len(self.shapes)}"
-
-    def add(self, op: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
-        made = self.temporary() if output is None else output
-        self.nodes.append(helper.make_node(op, list(inputs), [made], **attributes))
-        return made
-
-    def cast_like(self, name: str, like: str, output: str) -> None:
-        """Of its type, where the file's operators are recent enough to say so."""
-        if self.opset < _CAST_LIKE:
-            self.add("Identity", [name], output)
-        else:
-            self.add("CastLike", [name, like], output)
-
-    def constant(self, *values: int) -> str:
-        import numpy as np
-
-        name = self.temporary()
-        self.constants.append(numpy_helper.from_array(np.array(values, np.int64), name))
-        return name
-
-    def turned(self, name: str, rank: int, *, back: bool = False, output: str | None = None) -> str:
-        """Channels from the last place to the second, or back."""
-        first = [0, rank - 1, *range(1, rank - 1)]
-        last = [0, *range(2, rank), 1]
-        return self.add("Transpose", [name], output, perm=last if back else first)
-
-
-_StandIn = Callable[[_Made], None]
-
-
-def _convolution(weight: int, *, last: bool | None = None) -> _StandIn:
+def _convolution(weight: int, *, last: bool | None = None) -> StandIn:
     """`weight`: the input at that place. `last`: channels come last; None where an attribute says so."""
 
-    def make(made: _Made) -> None:
+    def make(made: Made) -> None:
         turned = bool(made.attribute("channels_last", 0)) if last is None else last
         source = made.input(0)
         rank = len(made.sizes.get(made.input(weight), ()))
@@ -99,8 +40,8 @@ def _convolution(weight: int, *, last: bool | None = None) -> _StandIn:
     return make
 
 
-def _pooling(op: str, *, last: bool | None = None) -> _StandIn:
-    def make(made: _Made) -> None:
+def _pooling(op: str, *, last: bool | None = None) -> StandIn:
+    def make(made: Made) -> None:
         turned = bool(made.attribute("channels_last", 0)) if last is None else last
         kernel = made.attribute("kernel_shape")
         rank = len(kernel) + 2 if kernel else _BLOCKED_RANK
@@ -113,19 +54,19 @@ def _pooling(op: str, *, last: bool | None = None) -> _StandIn:
     return make
 
 
-def _like(op: str, *places: int, keep: Sequence[str] = ()) -> _StandIn:
+def _like(op: str, *places: int, keep: Sequence[str] = ()) -> StandIn:
     """Operator `op` of the inputs at these places."""
 
-    def make(made: _Made) -> None:
+    def make(made: Made) -> None:
         made.add(op, [made.input(place) for place in places], made.output(), **made.kept(keep))
 
     return make
 
 
-def _of_type(op: str, like: int, *places: int, keep: Sequence[str] = ()) -> _StandIn:
+def _of_type(op: str, like: int, *places: int, keep: Sequence[str] = ()) -> StandIn:
     """The same, with elements of the type that input `like` has; float32 where that is left out."""
 
-    def make(made: _Made) -> None:
+    def make(made: Made) -> None:
         result = made.add(op, [made.input(place) for place in places], **made.kept(keep))
         if made.input(like):
             made.cast_like(result, made.input(like), made.output())
@@ -135,25 +76,28 @@ def _of_type(op: str, like: int, *places: int, keep: Sequence[str] = ()) -> _Sta
     return make
 
 
-def _matmul(made: _Made) -> None:
-    if made.attribute("transBatchA", 0) or made.attribute("transBatchB", 0):
-        return
-    left = "...ki" if made.attribute("transA", 0) else "...ik"
-    right = "...jk" if made.attribute("transB", 0) else "...kj"
-    if left == "...ik" and right == "...kj":
-        made.add("MatMul", [made.input(0), made.input(1)], made.output())  # which takes vectors
-    else:
-        made.add("Einsum", [made.input(0), made.input(1)], made.output(), equation=f"{left},{right}->...ij")
+def _matmul(made: Made) -> None:
+    """What stands the other way round is turned first, whatever its rank, and then as numpy broadcasts them. With
+    transBatchA the first dimension of A is the last but one of the product's, before transA."""
+    sides = []
+    for place, side in enumerate("AB"):
+        before = "i...k" if made.attribute(f"transBatch{side}", 0) else "...ik"
+        after = "...ki" if made.attribute(f"trans{side}", 0) else "...ik"
+        # A vector is never turned; of what is no weight the rank is not known here.
+        flat = len(made.sizes.get(made.input(place), "unknown")) == 1
+        turned = None if flat or before == after else f"{before}->{after}"
+        sides.append(made.add("Einsum", [made.input(place)], equation=turned) if turned else made.input(place))
+    made.add("MatMul", sides, made.output())
 
 
-def _skip_norm(made: _Made) -> None:
+def _skip_norm(made: Made) -> None:
     """Outputs: the norm, its statistics, which inference leaves out, and the sum that it is of."""
     made.add("Identity", [made.input(0)], made.output())
     if made.output(3):
         made.add("Identity", [made.input(0)], made.output(3))
 
 
-def _embedding(made: _Made) -> None:
+def _embedding(made: Made) -> None:
     made.add("Gather", [made.input(2), made.input(0)], made.output())
     if made.output(1):  # how many tokens of each text the mask leaves
         of_each = made.add("ArgMax", [made.input(0)], axis=1, keepdims=0)
@@ -162,47 +106,7 @@ def _embedding(made: _Made) -> None:
         made.add("Gather", [made.input(2), made.input(0)], made.output(2))
 
 
-def _attention(like: int) -> _StandIn:
-    """Of one input: (batch, tokens, in) x (in, 3 x width), and of that the last width, the values'."""
-
-    def make(made: _Made) -> None:
-        sizes = made.attribute("qkv_hidden_sizes")
-        weight = made.sizes.get(made.input(1), ())
-        width = int(sizes[2]) if sizes else int(weight[1]) // 3 if len(weight) == 2 else 0
-        if not width:
-            return
-        projected = made.add("MatMul", [made.input(0), made.input(1)])
-        values = made.add("Slice", [projected, made.constant(0), made.constant(width), made.constant(2)])
-        made.cast_like(values, made.input(like), made.output())
-
-    return make
-
-
-def _multi_head(made: _Made) -> None:
-    if made.input(1) and made.input(2):
-        # Values are (batch, tokens, width), or (batch, heads, tokens, width of a head) where they were kept.
-        rank = len(made.sizes.get(made.input(2), ())) or 3
-        if rank == 3:
-            made.add("Einsum", [made.input(0), made.input(2)], made.output(), equation="bsh,blv->bsv")
-    elif made.input(1):  # packed keys and values, whose width is the queries'
-        made.add("Identity", [made.input(0)], made.output())
-    else:  # (batch, tokens, heads, 3, width of a head)
-        queries = made.add("Slice", [made.input(0), made.constant(0), made.constant(1), made.constant(3)])
-        made.add("Reshape", [queries, made.constant(0, 0, -1)], made.output())
-
-
-def _grouped(made: _Made) -> None:
-    if made.input(1):
-        made.add("Identity", [made.input(0)], made.output())
-        return
-    heads = int(made.attribute("num_heads"))
-    everything = heads + 2 * int(made.attribute("kv_num_heads"))
-    apart = made.add("Reshape", [made.input(0), made.constant(0, 0, everything, -1)])
-    queries = made.add("Slice", [apart, made.constant(0), made.constant(heads), made.constant(2)])
-    made.add("Reshape", [queries, made.constant(0, 0, -1)], made.output())
-
-
-def _by_columns(made: _Made) -> None:
+def _by_columns(made: Made) -> None:
     """Weights in blocks of few bits, of which attributes say the size."""
     rows, columns = made.attribute("K"), made.attribute("N")
     if not rows or not columns:
@@ -213,24 +117,37 @@ def _by_columns(made: _Made) -> None:
     made.cast_like(product, made.input(0), made.output())
 
 
-def _lstm(made: _Made) -> None:
+def _by_shape(made: Made) -> None:
+    """Weights in one piece, of which an input says the shape."""
+    made.add("MatMul", [made.input(0), made.add("ConstantOfShape", [made.input(2)])], made.output())
+
+
+def _mean(made: Made) -> None:
+    axes, kept = made.attribute("axes"), made.kept(("keepdims",))
+    if axes and made.opset >= _AXES_ARE_INPUTS:
+        made.add("ReduceMax", [made.input(0), made.constant(*axes)], made.output(), **kept)
+    else:
+        made.add("ReduceMax", [made.input(0)], made.output(), **kept, **({"axes": axes} if axes else {}))
+
+
+def _lstm(made: Made) -> None:
     attributes = made.kept(("direction", "hidden_size"))
     outputs = [made.output(place) for place in range(3)]
     made.nodes.append(helper.make_node("LSTM", [made.input(place) for place in range(3)], outputs, **attributes))
 
 
-def _concatenated(made: _Made) -> None:
+def _concatenated(made: Made) -> None:
     made.add("Concat", list(made.node.input[2::3]), made.output(), axis=made.attribute("axis"))
 
 
-def _reorder_input(made: _Made) -> None:
+def _reorder_input(made: Made) -> None:
     if made.attribute("channels_last", 0):
         made.turned(made.input(0), _BLOCKED_RANK, output=made.output())
     else:
         made.add("Identity", [made.input(0)], made.output())
 
 
-def _reorder_output(made: _Made) -> None:
+def _reorder_output(made: Made) -> None:
     """Without the channels that fill up the last block."""
     turned = bool(made.attribute("channels_last", 0))
     bounds = [made.constant(0), made.constant(int(made.attribute("channels"))), made.constant(1)]
@@ -239,7 +156,7 @@ def _reorder_output(made: _Made) -> None:
         made.turned(real, _BLOCKED_RANK, back=True, output=made.output())
 
 
-def _upsample(made: _Made) -> None:
+def _upsample(made: Made) -> None:
     import numpy as np
 
     scales = made.temporary()
@@ -248,7 +165,7 @@ def _upsample(made: _Made) -> None:
 
 
 _FIRST = _like("Identity", 0)
-_MICROSOFT: dict[str, _StandIn] = {
+_MICROSOFT: dict[str, StandIn] = {
     "FusedConv": _convolution(1, last=False),
     "NhwcConv": _convolution(1, last=True),
     "NhwcFusedConv": _convolution(1, last=True),
@@ -262,10 +179,11 @@ _MICROSOFT: dict[str, _StandIn] = {
     "MatMulIntegerToFloat": _of_type("MatMul", 2, 0, 1),
     "MatMulNBits": _by_columns,
     "MatMulBnb4": _by_columns,
-    "Attention": _attention(0),
-    "QAttention": _attention(3),
-    "MultiHeadAttention": _multi_head,
-    "GroupQueryAttention": _grouped,
+    "MatMulFpQ4": _by_shape,
+    "Attention": merged(0, past=4),
+    "QAttention": merged(3, past=8),
+    "MultiHeadAttention": multi_head,
+    "GroupQueryAttention": grouped,
     "DynamicQuantizeLSTM": _lstm,
     "EmbedLayerNormalization": _embedding,
     **dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), _skip_norm),
@@ -281,11 +199,12 @@ _MICROSOFT: dict[str, _StandIn] = {
     "QLinearConcat": _concatenated,
     "QLinearAveragePool": _pooling("AveragePool"),
     "QLinearGlobalAveragePool": _pooling("GlobalAveragePool"),
+    "QLinearReduceMean": _mean,
     "QuantizeLinear": _like("QuantizeLinear", 0, 1, 2, keep=("axis",)),
     "DequantizeLinear": _like("DequantizeLinear", 0, 1, 2, keep=("axis",)),
 }  # fmt: skip
-_POOLS = ("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
-_STAND_INS: Mapping[str, Mapping[str, _StandIn]] = {
+_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+_STAND_INS: Mapping[str, Mapping[str, StandIn]] = {
     "com.microsoft": _MICROSOFT,
     "com.microsoft.nchwc": {
         "Conv": _convolution(1, last=False),
@@ -295,9 +214,9 @@ _STAND_INS: Mapping[str, Mapping[str, _StandIn]] = {
         "ReorderOutput": _reorder_output,
     },
     "com.ms.internal.nhwc": {
-        **dict.fromkeys(("Conv", "FusedConv"), _convolution(1, last=True)),
+        "Conv": _convolution(1, last=True),
         "QLinearConv": _convolution(3, last=True),
-        **{name: _pooling(name, last=True) for name in _POOLS},
+        **{name: _pooling(name, last=True) for name in (*_POOLS, "LpPool", "GlobalLpPool")},
     },
 }
 
@@ -313,7 +232,7 @@ def with_stand_ins(model: onnx.ModelProto) -> onnx.ModelProto:
     del changed.graph.node[:]
     for node in model.graph.node:
         make = _STAND_INS.get(node.domain, {}).get(node.op_type)
-        made = _Made(node, sizes, opset)
+        made = Made(node, sizes, opset)
         if make is not None:
             make(made)
         changed.graph.node.extend(made.nodes or [node])
