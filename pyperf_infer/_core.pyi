@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Activity', 'AotiModel', 'AotiStreamBinding', 'AotiStreamTarget', 'AotiTarget', 'AotiTensor', 'Block', 'CacheFlush', 'CallableLane', 'CallableTarget', 'CeilingThreads', 'ClockProperties', 'EventOverhead', 'EventPair', 'GpuContext', 'GpuFacts', 'GpuStream', 'GraphLane', 'GraphTarget', 'MeasureOutcome', 'NoopTarget', 'ORT_ASSIGNMENT_API', 'ORT_OLDEST_API', 'ORT_RECORD_ASSIGNMENT', 'OrtDeviceBinding', 'OrtEnvironment', 'OrtSession', 'OrtSessionOptions', 'OrtStreamTarget', 'OrtTarget', 'OrtTensorInfo', 'Replay', 'Samples', 'ScheduleOutcome', 'SchedulePlan', 'SpinTarget', 'StopPlan', 'StreamCallableTarget', 'StreamPlan', 'StreamTarget', 'Target', 'WarmupOutcome', 'ceiling_kernels', 'dependence_at', 'estimate_quantile', 'gpu_count', 'interleave', 'load_ort', 'measure', 'measure_steady_clock', 'now_ns', 'quantile_rank', 'quantile_ranks', 'replay_stop_rule', 'run_batch', 'run_batched', 'spin', 'stream_instructions', 'take_activity_snapshot', 'warm_up']
+__all__: list[str] = ['Activity', 'AotiModel', 'AotiStreamBinding', 'AotiStreamTarget', 'AotiTarget', 'AotiTensor', 'Block', 'CacheFlush', 'CallableLane', 'CallableTarget', 'CeilingThreads', 'ClockProperties', 'EventOverhead', 'EventPair', 'GpuContext', 'GpuFacts', 'GpuStream', 'GraphLane', 'GraphTarget', 'MeasureOutcome', 'NoopTarget', 'ORT_ASSIGNMENT_API', 'ORT_OLDEST_API', 'ORT_RECORD_ASSIGNMENT', 'OrtDeviceBinding', 'OrtEnvironment', 'OrtSession', 'OrtSessionOptions', 'OrtStreamTarget', 'OrtTarget', 'OrtTensorInfo', 'Replay', 'STREAM_GRAIN_BYTES', 'Samples', 'ScheduleOutcome', 'SchedulePlan', 'SpinTarget', 'StopPlan', 'StreamCallableTarget', 'StreamPlan', 'StreamTarget', 'Target', 'WarmupOutcome', 'ceiling_kernels', 'dependence_at', 'estimate_quantile', 'gpu_count', 'interleave', 'load_ort', 'measure', 'measure_steady_clock', 'now_ns', 'quantile_rank', 'quantile_ranks', 'replay_stop_rule', 'run_batch', 'run_batched', 'spin', 'stream_instructions', 'take_activity_snapshot', 'warm_up']
 class ClockProperties:
     @property
     def name(self) -> str:
@@ -586,3 +586,4 @@ def warm_up(target: Target, *, min_calls: typing.SupportsInt | typing.SupportsIn
 ORT_ASSIGNMENT_API: int = 24
 ORT_OLDEST_API: int = 20
 ORT_RECORD_ASSIGNMENT: str = 'session.record_ep_graph_assignment_info'
+STREAM_GRAIN_BYTES: int = 3072

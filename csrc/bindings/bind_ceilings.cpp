@@ -54,9 +54,10 @@ class CeilingThreads : public OneUser {
 
   void allocate(std::size_t bytes) {
     const OneUser::Hold hold(*this);
+    PythonCheckpoint checkpoint{ProgressFunction(py::none())};
     const py::gil_scoped_release release;
     memory_.reset();
-    if (bytes > 0) memory_.emplace(team_, bytes);
+    if (bytes > 0) memory_.emplace(team_, bytes, checkpoint);
   }
 
   std::vector<double> stream(const std::string& pattern, std::size_t bytes, bool non_temporal, std::int64_t window_ns,
@@ -94,6 +95,7 @@ class CeilingThreads : public OneUser {
 }  // namespace
 
 void bind_ceilings(py::module_& module) {
+  module.attr("STREAM_GRAIN_BYTES") = kStreamGrainBytes;
   py::class_<CeilingThreads, std::shared_ptr<CeilingThreads>>(module, "CeilingThreads")
       .def(py::init<std::vector<int>>(), py::arg("cpus"), py::call_guard<py::gil_scoped_release>())
       .def("__len__", &CeilingThreads::size)

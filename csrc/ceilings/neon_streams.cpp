@@ -82,7 +82,8 @@ void triad(double* to, const double* b, const double* c, double s, std::size_t c
 }
 
 constexpr StreamKernels kStreams[] = {
-    {"neon", &Features::neon, &load<false>, &load<true>, &copy<false>, &triad<false>, &copy<true>, &triad<true>},
+    {"neon", &Features::neon, kBlock * sizeof(double), &load<false>, &load<true>, &copy<false>, &triad<false>,
+     &copy<true>, &triad<true>},
 };
 
 }  // namespace

@@ -52,7 +52,8 @@ void triad(double* to, const double* b, const double* c, double s, std::size_t c
 }
 
 // Without stores around the caches in the language, the plain ones take their place.
-constexpr StreamKernels kStreams[] = {{"portable", nullptr, &load, &load, &copy, &triad, &copy, &triad}};
+constexpr StreamKernels kStreams[] = {
+    {"portable", nullptr, kBlock * sizeof(double), &load, &load, &copy, &triad, &copy, &triad}};
 
 }  // namespace
 

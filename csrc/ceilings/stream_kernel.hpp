@@ -16,11 +16,15 @@ const char* name_of(Pattern pattern);
 // Arrays that a pattern streams through: load a; copy a = b; triad a = b + s * c (McCalpin's STREAM).
 constexpr int arrays_of(Pattern pattern) { return static_cast<int>(pattern) + 1; }
 
+// Whole grains divide into one, two or three arrays that every kernel goes over in whole blocks.
+inline constexpr std::size_t kStreamGrainBytes = 3072;
+
 // Loops over arrays of doubles by vectors of one width, `passes` times. The arrays begin at multiples of 64 bytes and
 // do not overlap; they may end anywhere.
 struct StreamKernels {
   std::string_view instructions;
-  bool Features::* needs;  // null: nothing beyond the base architecture
+  bool Features::* needs;   // null: nothing beyond the base architecture
+  std::size_t block_bytes;  // of an array, the most that a loop goes over at once; a tail goes a double at a time
   // Loads and does nothing with what it loads: additions alone would keep it from the rate of the innermost cache.
   // What it returns means nothing. `sum` is the same loop with them, and returns the sum of the array's words as
   // integers over all passes; with it tests see that every word is loaded.

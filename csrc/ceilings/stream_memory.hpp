@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "ceilings/thread_team.hpp"
+#include "core/checkpoint.hpp"
 
 namespace pyperf {
 
@@ -12,20 +14,22 @@ namespace pyperf {
 // huge ones where the system gives them.
 class StreamMemory {
  public:
-  // `bytes` a thread. Throws UsageError where that is less than one page, OutOfMemoryError where there is no room.
-  StreamMemory(ThreadTeam& team, std::size_t bytes);
-  ~StreamMemory();
-  StreamMemory(const StreamMemory&) = delete;
-  StreamMemory& operator=(const StreamMemory&) = delete;
+  // `bytes` a thread, filled in pieces with the checkpoint in between, which may throw; where it asks to stop, the rest
+  // stays zeros. Throws UsageError where `bytes` are less than one page, OutOfMemoryError where there is no room.
+  StreamMemory(ThreadTeam& team, std::size_t bytes, Checkpoint& checkpoint);
 
   std::size_t bytes() const { return bytes_; }  // a thread
   std::size_t threads() const { return starts_.size(); }
   double* of(std::size_t thread) const { return starts_[thread]; }
 
  private:
+  struct Unmap {
+    std::size_t bytes;
+    void operator()(void* mapping) const;
+  };
+
   std::size_t bytes_;
-  std::size_t mapped_bytes_ = 0;
-  std::vector<void*> mappings_;
+  std::vector<std::unique_ptr<void, Unmap>> mappings_;
   std::vector<double*> starts_;
 };
 

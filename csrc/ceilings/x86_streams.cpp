@@ -12,10 +12,11 @@ namespace pyperf {
 namespace {
 
 struct Avx512 {
+  static constexpr std::size_t kWidth = 8;
+
   template <bool kSum>
   PYPERF_TARGET("avx512f")
   static std::uint64_t load(const double* from, std::size_t count, std::int64_t passes) {
-    constexpr std::size_t kWidth = 8;
     constexpr std::size_t kBlock = 8 * kWidth;
     const std::size_t whole = count - count % kBlock;
     __m512i sums = _mm512_setzero_si512();
@@ -43,7 +44,6 @@ struct Avx512 {
 
   PYPERF_TARGET("avx512f")
   static void copy(double* to, const double* from, std::size_t count, std::int64_t passes) {
-    constexpr std::size_t kWidth = 8;
     constexpr std::size_t kBlock = 8 * kWidth;
     const std::size_t whole = count - count % kBlock;
     for (; passes > 0; --passes) {
@@ -60,7 +60,6 @@ struct Avx512 {
 
   PYPERF_TARGET("avx512f")
   static void copy_around(double* to, const double* from, std::size_t count, std::int64_t passes) {
-    constexpr std::size_t kWidth = 8;
     constexpr std::size_t kBlock = 8 * kWidth;
     const std::size_t whole = count - count % kBlock;
     for (; passes > 0; --passes) {
@@ -78,7 +77,6 @@ struct Avx512 {
 
   PYPERF_TARGET("avx512f")
   static void triad(double* to, const double* b, const double* c, double s, std::size_t count, std::int64_t passes) {
-    constexpr std::size_t kWidth = 8;
     constexpr std::size_t kBlock = 4 * kWidth;
     const std::size_t whole = count - count % kBlock;
     const __m512d factor = _mm512_set1_pd(s);
@@ -98,7 +96,6 @@ struct Avx512 {
   PYPERF_TARGET("avx512f")
   static void triad_around(double* to, const double* b, const double* c, double s, std::size_t count,
                            std::int64_t passes) {
-    constexpr std::size_t kWidth = 8;
     constexpr std::size_t kBlock = 4 * kWidth;
     const std::size_t whole = count - count % kBlock;
     const __m512d factor = _mm512_set1_pd(s);
@@ -118,10 +115,11 @@ struct Avx512 {
 };
 
 struct Avx2 {
+  static constexpr std::size_t kWidth = 4;
+
   template <bool kSum>
   PYPERF_TARGET("avx2,fma")
   static std::uint64_t load(const double* from, std::size_t count, std::int64_t passes) {
-    constexpr std::size_t kWidth = 4;
     constexpr std::size_t kBlock = 8 * kWidth;
     const std::size_t whole = count - count % kBlock;
     __m256i sums = _mm256_setzero_si256();
@@ -149,7 +147,6 @@ struct Avx2 {
 
   PYPERF_TARGET("avx2,fma")
   static void copy(double* to, const double* from, std::size_t count, std::int64_t passes) {
-    constexpr std::size_t kWidth = 4;
     constexpr std::size_t kBlock = 8 * kWidth;
     const std::size_t whole = count - count % kBlock;
     for (; passes > 0; --passes) {
@@ -166,7 +163,6 @@ struct Avx2 {
 
   PYPERF_TARGET("avx2,fma")
   static void copy_around(double* to, const double* from, std::size_t count, std::int64_t passes) {
-    constexpr std::size_t kWidth = 4;
     constexpr std::size_t kBlock = 8 * kWidth;
     const std::size_t whole = count - count % kBlock;
     for (; passes > 0; --passes) {
@@ -184,7 +180,6 @@ struct Avx2 {
 
   PYPERF_TARGET("avx2,fma")
   static void triad(double* to, const double* b, const double* c, double s, std::size_t count, std::int64_t passes) {
-    constexpr std::size_t kWidth = 4;
     constexpr std::size_t kBlock = 4 * kWidth;
     const std::size_t whole = count - count % kBlock;
     const __m256d factor = _mm256_set1_pd(s);
@@ -204,7 +199,6 @@ struct Avx2 {
   PYPERF_TARGET("avx2,fma")
   static void triad_around(double* to, const double* b, const double* c, double s, std::size_t count,
                            std::int64_t passes) {
-    constexpr std::size_t kWidth = 4;
     constexpr std::size_t kBlock = 4 * kWidth;
     const std::size_t whole = count - count % kBlock;
     const __m256d factor = _mm256_set1_pd(s);
@@ -225,8 +219,15 @@ struct Avx2 {
 
 template <class By>
 constexpr StreamKernels kernels_by(std::string_view name, bool Features::* needs) {
-  return {name,      needs,      &By::template load<false>, &By::template load<true>,
-          &By::copy, &By::triad, &By::copy_around,          &By::triad_around};
+  return {name,
+          needs,
+          8 * By::kWidth * sizeof(double),
+          &By::template load<false>,
+          &By::template load<true>,
+          &By::copy,
+          &By::triad,
+          &By::copy_around,
+          &By::triad_around};
 }
 
 constexpr StreamKernels kStreams[] = {

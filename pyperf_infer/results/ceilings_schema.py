@@ -64,7 +64,7 @@ class Ceilings(Struct, kw_only=True):
 
     device: str  # "cpu", "cuda:0"
     device_name: str
-    machine: str  # what tells machines apart: system.floor_file.machine_key
+    machine: str  # what tells machines apart: roofline.ceilings.machine
     measured_utc: UtcTime
     tool_version: str
     threads: Positive  # the most at a time

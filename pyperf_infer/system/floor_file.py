@@ -118,7 +118,7 @@ def _read(path: Path) -> _File:
         return msgspec.json.decode(data, type=_File)
     except msgspec.MsgspecError as error:
         raise ValueError(f"it is damaged ({error})") from error
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, RecursionError) as error:  # the latter of what is nested too deeply
         raise ValueError("it is damaged") from error
 
 

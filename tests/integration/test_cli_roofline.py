@@ -18,8 +18,7 @@ from roofline_documents import document
 from pyperf_infer.results.files import read_document, write_document
 from pyperf_infer.results.schema import Document, utc_now
 from pyperf_infer.roofline.ceilings import store
-from pyperf_infer.system.environment import collect
-from pyperf_infer.system.floor_file import machine_key
+from pyperf_infer.roofline.ceilings.machine import ceilings_machine
 
 BRIEF = ("--duration", "0.02", "--max-duration", "0.3", "--inferences", "2", "--threads", "1", "-q")
 FACTORY = """
@@ -48,7 +47,7 @@ def keep_ceilings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("XDG"):
             monkeypatch.setenv(name, value)
     monkeypatch.delenv("PYPERF_INFER_STATE_DIR", raising=False)
-    kept = make_ceilings({"float32": 1e14}, threads=1, machine=machine_key(collect()))
+    kept = make_ceilings({"float32": 1e14}, threads=1, machine=ceilings_machine("cpu"))
     kept.measured_utc = utc_now()
     store.save_ceilings(kept)
 

@@ -98,6 +98,16 @@ TEST(ceilings_streams, triads_have_the_values_of_a_scalar_loop_whichever_way_the
   }
 }
 
+TEST(ceilings_streams, whole_grains_leave_no_tail_to_any_kernel_whichever_number_of_arrays) {
+  for (const auto& kernels : every_width()) {
+    CHECK(kernels.block_bytes >= 128);
+    for (std::size_t arrays = 1; arrays <= 3; ++arrays) {
+      CHECK_EQUAL(kStreamGrainBytes % arrays, 0u);
+      CHECK_EQUAL(kStreamGrainBytes / arrays % kernels.block_bytes, 0u);
+    }
+  }
+}
+
 TEST(ceilings_streams, patterns_have_their_names_and_arrays) {
   CHECK_EQUAL(std::string(name_of(Pattern::kLoad)), "load");
   CHECK_EQUAL(std::string(name_of(Pattern::kTriad)), "triad");

@@ -136,7 +136,9 @@ TEST(ceilings_team, every_kernel_is_measured_as_often_as_asked_for) {
 TEST(ceilings_team, streams_are_measured_within_pieces_and_over_many) {
   ThreadTeam team(cpus_of(2));
   constexpr std::size_t kRoom = std::size_t{2} << 20;
-  StreamMemory memory(team, kRoom);
+  Goes filling;
+  StreamMemory memory(team, kRoom, filling);
+  CHECK_EQUAL(filling.seen.size(), 1u);
   CHECK_EQUAL(memory.threads(), 2u);
   for (const auto pattern : {Pattern::kLoad, Pattern::kCopy, Pattern::kTriad}) {
     for (const std::size_t bytes : {std::size_t{3 * 64}, std::size_t{24 << 10}, kRoom}) {
@@ -165,20 +167,30 @@ TEST(ceilings_team, a_checkpoint_ends_a_measurement_between_two_runs) {
   CHECK_EQUAL(measure_compute(team, a_kernel(), kShort, after).size(), 3u);
 }
 
+TEST(ceilings_team, filling_memory_can_be_interrupted_between_pieces) {
+  ThreadTeam team(cpus_of(2));
+  Goes every_piece;
+  const StreamMemory whole(team, std::size_t{80} << 20, every_piece);
+  CHECK(every_piece.seen == std::vector<std::int64_t>({1, 2, 3}));
+  CHECK(whole.of(1)[(std::size_t{80} << 20) / sizeof(double) - 1] >= 1);
+  Interrupts interrupts;
+  CHECK_THROWS(std::runtime_error, StreamMemory(team, std::size_t{80} << 20, interrupts));
+}
+
 TEST(ceilings_team, what_cannot_be_measured_is_refused) {
   ThreadTeam team(cpus_of(1));
   ThreadTeam other(cpus_of(2));
-  StreamMemory memory(team, 1 << 16);
   Goes checkpoint;
+  StreamMemory memory(team, 1 << 16, checkpoint);
   const auto& kernels = stream_kernels(detected_features());
   CHECK_THROWS(UsageError, measure_compute(team, a_kernel(), {0, 1}, checkpoint));
   CHECK_THROWS(UsageError, measure_compute(team, a_kernel(), {1000, 0}, checkpoint));
   CHECK_THROWS(UsageError, measure_stream(other, memory, kernels, Pattern::kLoad, false, 4096, kShort, checkpoint));
   CHECK_THROWS(UsageError, measure_stream(team, memory, kernels, Pattern::kLoad, false, 1 << 20, kShort, checkpoint));
   CHECK_THROWS(UsageError, measure_stream(team, memory, kernels, Pattern::kTriad, false, 100, kShort, checkpoint));
-  CHECK_THROWS(UsageError, StreamMemory(team, 100));
-  CHECK_THROWS(OutOfMemoryError, StreamMemory(team, std::size_t{1} << 60));
-  CHECK_THROWS(OutOfMemoryError, StreamMemory(team, ~std::size_t{0}));
+  CHECK_THROWS(UsageError, StreamMemory(team, 100, checkpoint));
+  CHECK_THROWS(OutOfMemoryError, StreamMemory(team, std::size_t{1} << 60, checkpoint));
+  CHECK_THROWS(OutOfMemoryError, StreamMemory(team, ~std::size_t{0}, checkpoint));
 }
 
 }  // namespace pyperf::test

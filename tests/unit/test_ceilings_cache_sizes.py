@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyperf_infer.errors import UsageError
-from pyperf_infer.roofline.ceilings.cache_sizes import EXAMPLE, parse_cache_sizes
+from pyperf_infer.roofline.ceilings.cache_sizes import EXAMPLE, MOST_BYTES, check_cache_sizes, parse_cache_sizes
 
 KIB, MIB = 2**10, 2**20
 
@@ -39,7 +39,10 @@ def test_sizes_are_read_innermost_first(text: str, sizes: dict[str, int]) -> Non
         ("L2=2MiB", "begin with L1"),
         ("L1=32KiB,L3=32MiB", "leave no level out"),
         ("L1=2MiB,L2=2MiB", "L2 of 2,097,152 bytes is not larger"),
-        ("L1=48B", "A L1 of 48 bytes is no cache"),
+        ("L1=48B", "L1 of 48 bytes is no cache: the smallest has 8,192"),
+        (f"L1={'9' * 400}GiB", "L1 is larger than 8 GiB"),
+        (f"L1={'9' * 23}GiB", "L1 is larger than 8 GiB"),
+        ("L1=32KiB,L2=8.5GiB", "L2 is larger than 8 GiB"),
     ],
 )
 def test_what_is_no_size_is_refused_with_an_example(text: str, part: str) -> None:
@@ -54,3 +57,9 @@ def test_any_text_gives_sizes_or_a_usage_error(text: str) -> None:
     except UsageError:
         return
     assert list(sizes.values()) == sorted(sizes.values())
+
+
+def test_sizes_given_as_numbers_have_the_same_bounds() -> None:
+    assert check_cache_sizes({"L1": MOST_BYTES}) == {"L1": MOST_BYTES}
+    with pytest.raises(UsageError, match="larger than 8 GiB"):
+        check_cache_sizes({"L1": 10**400})

@@ -25,11 +25,12 @@ from pyperf_infer.roofline.ceilings.quiet import Quiet
 TINY = Effort(window_ns=200_000, compute_runs=2, stream_runs=2, trial_window_ns=100_000, trial_runs=1)
 SIZES = {"L1": 16 * 2**10, "L2": 128 * 2**10}
 UNKNOWN = identify(Identity(None, None, None, frozenset()))
+HASWELL = identify(Identity("GenuineIntel", 6, 60, frozenset({"avx2", "fma"})))
 
 
 def measured(threads: int = 1, **options: object) -> Ceilings:
-    quiet = Quiet(1, snapshot=lambda: msgspec.json.decode("null"))
-    quiet.measured = lambda _what, measure: measure()  # type: ignore[method-assign]  # whatever else runs
+    quiet = Quiet()
+    quiet.measured = lambda _what, _cpus, measure: measure()  # type: ignore[method-assign]  # whatever else runs
     return measure_cpu(threads, cache_sizes=SIZES, effort=TINY, quiet=quiet, available_bytes=2**26, **options)  # type: ignore[arg-type]
 
 
@@ -66,12 +67,12 @@ def test_everything_is_measured_with_one_thread_and_with_all() -> None:
     lacking = {sentence.split(":")[0] for sentence in found.not_measured if "no instructions" in sentence}
     assert lacking == {"float64", "float32", "bfloat16", "float16", "int8"} - {one.precision for one in found.compute}
     assert len(said) == 2 * len(counts)
+    assert "Sizes given by the user, a thread: L1 16.00 KiB, L2 128.0 KiB." in found.warnings[0]
 
 
 def test_a_share_of_theory_is_of_all_threads_at_the_runs_own_clock() -> None:
-    kind = identify(Identity("GenuineIntel", 6, 60, frozenset({"avx2", "fma"})))
     team = FakeTeam([(150e9, 3.0e9), (180e9, 3.1e9), (90e9, 2.9e9)])
-    found = cpu._compute_ceiling(team, kind, "float32", "avx2 fma", TINY)  # type: ignore[arg-type]
+    found = cpu._compute_ceiling(team, HASWELL, "float32", "avx2 fma", TINY)  # type: ignore[arg-type]
     assert found.flops_per_s == 180e9
     assert found.median_flops_per_s == 150e9
     assert found.spread == pytest.approx(90 / 150)
@@ -105,16 +106,32 @@ def memory_ceiling(level: str, bytes_per_s: float) -> MemoryCeiling:
 
 
 def test_more_than_a_core_can_do_is_an_error() -> None:
-    cpu._check(cpu._Found(compute=[compute_ceiling(1.04)]), UNKNOWN)
-    with pytest.raises(MeasurementError, match=r"came to 106% of what 1 thread .* cannot be"):
-        cpu._check(cpu._Found(compute=[compute_ceiling(1.06)]), UNKNOWN)
+    found = cpu._Found(compute=[compute_ceiling(1.04)])
+    assert cpu._checked(found, HASWELL, virtual=False) is HASWELL
+    with pytest.raises(MeasurementError, match=r"came to 106% of what 1 thread of Haswell .* cannot be"):
+        cpu._checked(cpu._Found(compute=[compute_ceiling(1.06)]), HASWELL, virtual=False)
+
+
+def test_a_virtual_machines_number_that_the_figures_contradict_costs_the_shares_and_no_rates() -> None:
+    found = cpu._Found(compute=[compute_ceiling(0.97), compute_ceiling(1.9)])
+    kind = cpu._checked(found, HASWELL, virtual=True)
+    assert (kind.name, kind.row) == (None, None)
+    assert "came to 190% of what 1 thread of Haswell can do" in kind.source
+    assert "the number is not believed" in kind.source
+    assert [(one.flops_per_s, one.flops_per_cycle, one.share_of_theory) for one in found.compute] == [
+        (1e11, None, None)
+    ] * 2
+    assert "not its processor's" in found.warnings[0]
+    fine = cpu._Found(compute=[compute_ceiling(0.97)])
+    assert cpu._checked(fine, HASWELL, virtual=True) is HASWELL
+    assert (fine.compute[0].share_of_theory, fine.warnings) == (0.97, [])
 
 
 def test_a_level_faster_than_the_one_inside_it_is_warned_of() -> None:
     found = cpu._Found(
         memory=[memory_ceiling("L1", 2e11), memory_ceiling("L2", 1e11), memory_ceiling("memory", 1.2e11)]
     )
-    cpu._check(found, UNKNOWN)
+    cpu._checked(found, UNKNOWN, virtual=False)
     assert len(found.warnings) == 1
     assert "copy with 1 thread is faster in memory (120 GB/s) than in L2 inside it (100 GB/s)" in found.warnings[0]
 
@@ -154,6 +171,15 @@ def test_ctrl_c_ends_a_measurement_between_two_runs() -> None:
     with pytest.raises(KeyboardInterrupt):
         team.stream("triad", 2**20, True, 10**6, 10**6)
     assert len(team.compute("float64", _core.ceiling_kernels()[0][1], 10**5, 2)) == 2  # it can go on
+
+
+def test_ctrl_c_ends_the_filling_of_memory() -> None:
+    team = _core.CeilingThreads(cores()[:1])
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        team.allocate(2**30)
+    with pytest.raises(UsageError, match="need memory first"):
+        team.stream("load", 4096, False, 10**5, 1)
 
 
 def test_other_threads_of_python_run_meanwhile() -> None:

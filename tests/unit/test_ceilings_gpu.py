@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -225,9 +226,29 @@ def test_what_the_libraries_lack_is_told_and_the_rest_measured(measured: Measure
     assert any("int8 products" in one and "CUBLAS_STATUS_NOT_SUPPORTED" in one for one in found.not_measured)
 
 
-def test_a_device_that_fails_is_an_error(measured: Measure) -> None:
-    with pytest.raises(MeasurementError, match="illegal memory access"):
-        measured(fails={"tf32": RuntimeError("CUDA error: an illegal memory access was encountered")})
+@pytest.mark.parametrize(
+    ("said", "lacks"),
+    [
+        ("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasGemmEx( handle, opa, opb`", True),
+        ("CUDA error: CUBLAS_STATUS_ARCH_MISMATCH when calling `cublasLtMatmul`", True),
+        ("\"addmm_cuda\" not implemented for 'Char'", True),
+        ("_int_mm_out_cuda not compiled for this platform.", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        (
+            "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED\nThis requires a device that is not supported by the kernel",
+            False,
+        ),
+        ("Expected all tensors to be on the same device, but found at least two devices", False),
+        ("cuBLAS requires a workspace", False),
+    ],
+)
+def test_only_what_the_libraries_lack_is_no_error(measured: Measure, said: str, lacks: bool) -> None:
+    if lacks:
+        found, _ = measured(fails={"int8": RuntimeError(said)})
+        assert any("int8 products" in one for one in found.not_measured)
+        return
+    with pytest.raises(MeasurementError, match=re.escape(said.splitlines()[0])):
+        measured(fails={"int8": RuntimeError(said)})
 
 
 def test_progress_is_told_what_comes_next(gpu: ExactGpu, monkeypatch: pytest.MonkeyPatch) -> None:

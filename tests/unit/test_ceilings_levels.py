@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyperf_infer.errors import InputError
-from pyperf_infer.roofline.ceilings.levels import GRAIN_BYTES, MEMORY, Cache, caches_of, cores, plan
+from pyperf_infer.roofline.ceilings.levels import (
+    GRAIN_BYTES,
+    LEAST_OF_MEMORY,
+    MEMORY,
+    Cache,
+    caches_of,
+    cores,
+    given_sizes_note,
+    plan,
+    told_caches,
+)
 from pyperf_infer.system import cpu
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
@@ -85,14 +95,50 @@ def test_a_level_hardly_larger_than_the_one_inside_it_is_not_measured() -> None:
 
 def test_little_memory_makes_a_smaller_working_set_and_a_warning() -> None:
     caches = [Cache("L1", 32 * KIB, False), Cache("L2", MIB, False)]
-    enough, little = plan(caches, 2, 32 * MIB), plan(caches, 2, 12 * MIB)
-    assert enough.working_sets[-1].bytes_a_thread * 2 * 4 <= 32 * MIB
+    enough, less, little = (plan(caches, 2, size) for size in (5 * GIB, 32 * MIB, 12 * MIB))
+    assert enough.working_sets[-1].bytes_a_thread * 2 >= GIB
     assert not enough.warnings
+    assert less.working_sets[-1].bytes_a_thread * 2 * 4 <= 32 * MIB
+    assert "less than 1.000 GiB: a cache that the system does not tell of may hold part of it" in less.warnings[0]
     assert little.working_sets[-1].bytes_a_thread <= 12 * MIB // 4 // 2
     assert "less than twice the 2.000 MiB of the last cache" in little.warnings[0]
+
+
+def test_no_working_set_takes_more_than_a_quarter_of_the_memory() -> None:
+    caches = [Cache("L1", 32 * KIB, False), Cache("L2", 4 * GIB, False)]
+    assert [one.level for one in plan(caches, 2, MIB).working_sets] == ["L1", "L2", MEMORY]
+    assert plan(caches, 2, MIB).working_sets[1].bytes_a_thread <= MIB // 8
     none = plan(caches, 2, 100)
-    assert [one.level for one in none.working_sets] == ["L1", "L2"]
-    assert none.not_measured
+    assert none.working_sets == []
+    assert [sentence.split(":")[0] for sentence in none.not_measured] == [
+        "L1 with 2 threads",
+        "L2 with 2 threads",
+        "The memory",
+    ]
+    assert "a quarter of the memory that is available is 24 B" in none.not_measured[0]
+
+
+def test_short_sizes_that_a_user_gives_make_no_memory_of_a_cache(tmp_path: Path) -> None:
+    root = machine(tmp_path, l3="480M")
+    given_l1 = caches_of([0], {"L1": 48 * KIB}, root)
+    chosen = plan(given_l1, 1, 100 * GIB, told_caches([0], root))
+    assert chosen.working_sets[-1].bytes_a_thread >= 4 * 480 * MIB - GRAIN_BYTES
+    hidden = plan(given_l1, 1, 100 * GIB)
+    assert hidden.working_sets[-1].bytes_a_thread >= LEAST_OF_MEMORY
+    assert not chosen.warnings + hidden.warnings
+
+
+def test_sizes_of_the_user_are_called_that_beside_those_of_the_machine(tmp_path: Path) -> None:
+    told = told_caches([0, 1], machine(tmp_path))
+    short = given_sizes_note(caches_of([0, 1], {"L1": 32 * KIB}), told)
+    assert short.startswith(
+        "Sizes given by the user, a thread: L1 32.00 KiB. The machine tells others: L1 48.00 KiB, L2 "
+    )
+    assert "partly in an inner one" in short
+    same = {"L1": 48 * KIB, "L2": 2 * MIB, "L3": 32 * MIB}
+    assert "tells others" not in given_sizes_note(caches_of([0, 1], same), told)
+    assert "partly" not in given_sizes_note(caches_of([0, 1], {**same, "L3": 64 * MIB}), told)
+    assert given_sizes_note(caches_of([0], {"L1": 32 * KIB}), []) == "Sizes given by the user, a thread: L1 32.00 KiB."
 
 
 @given(
@@ -113,8 +159,10 @@ def test_a_working_set_lies_in_its_level_and_not_in_the_one_inside(
         if one.level == MEMORY:
             last = max(size for size, _ in drawn)
             assert one.bytes_a_thread * threads <= available_bytes // 4
-            assert one.bytes_a_thread >= 2 * last - GRAIN_BYTES or chosen.warnings
+            least = max(2 * last, LEAST_OF_MEMORY // threads)
+            assert one.bytes_a_thread >= least - GRAIN_BYTES or chosen.warnings
             continue
+        assert one.bytes_a_thread * threads <= available_bytes // 4
         inner = max((size for size, _ in drawn[: caches.index(by_level[one.level])]), default=0)
         assert 2 * inner - GRAIN_BYTES < one.bytes_a_thread <= by_level[one.level].bytes_a_thread // 2
     for cache in caches:

@@ -89,9 +89,9 @@ def test_what_is_not_known_has_no_figures_and_says_why(identity: Identity) -> No
     assert "not in the table" in found.source or "is not believed" in found.source
 
 
-@pytest.mark.parametrize("model", [85, 151])
+@pytest.mark.parametrize("model", [85, 108, 151])
 def test_kinds_whose_cores_differ_have_a_name_and_no_figures(model: int) -> None:
-    found = identify(intel(model, AVX512 if model == 85 else AVX2))
+    found = identify(intel(model, AVX2 if model == 151 else AVX512))
     assert found.name is not None
     assert found.flops_per_cycle("float32", "avx512 fma") is None
 

@@ -63,6 +63,7 @@ def test_another_machines_floor_is_none_of_this_one() -> None:
         ("", "it is damaged"),
         ('{"version": 1, "machines": {"CPU', "it is damaged"),
         ("[]", "it is damaged"),
+        ("[" * 9_999, "it is damaged"),
         ('{"version": 2, "machines": {}}', "it is of version 2, and this release reads version 1"),
         ('{"version": 1}', "it is damaged"),
         ('{"version": 1, "machines": {"%s": {"relative_sd": -1, "processes": 9, "measured_utc": ""}}}', "no such"),

@@ -9,21 +9,37 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from pyperf_infer import __version__, _core
 from pyperf_infer.errors import MeasurementError, UsageError
 from pyperf_infer.results.ceilings_schema import Ceilings, ComputeCeiling, MemoryCeiling, MemoryLevel, Precision
 from pyperf_infer.roofline.ceilings.cache_sizes import check_cache_sizes
-from pyperf_infer.roofline.ceilings.levels import MEMORY, Cache, Plan, WorkingSet, caches_of, cores, plan
+from pyperf_infer.roofline.ceilings.levels import (
+    MEMORY,
+    Cache,
+    Plan,
+    WorkingSet,
+    caches_of,
+    cores,
+    given_sizes_note,
+    plan,
+    told_caches,
+)
+from pyperf_infer.roofline.ceilings.machine import ceilings_machine
 from pyperf_infer.roofline.ceilings.microarchitectures import Microarchitecture, identify, read_identity
 from pyperf_infer.roofline.ceilings.quiet import Quiet
+from pyperf_infer.system import cpu
 from pyperf_infer.system.cgroup import cpu_limit_cores
 from pyperf_infer.units import format_percent
 
-# No core does more than its execution units allow: a share beyond this is an error of ours, in the clock or the table.
+# No core does more than its execution units allow: a share beyond this is an error, in the clock, in the table or, in a
+# virtual machine, in the model number that it was told.
 MOST_OF_THEORY = 1.05
 _SLACK = 1.05  # of a level against the one inside it
 _CLOCK_NS = 500_000
@@ -38,7 +54,7 @@ class Effort:
     """How long and how often things run. `trial_runs` choose among the kernels of one precision."""
 
     window_ns: int = 20_000_000
-    compute_runs: int = 7
+    compute_runs: int = 15
     stream_runs: int = 6
     trial_window_ns: int = 5_000_000
     trial_runs: int = 3
@@ -61,20 +77,20 @@ def measure_cpu(
     quiet: Quiet | None = None,
     available_bytes: int | None = None,
 ) -> Ceilings:
-    """Ceilings with one thread and with `threads`, each on a core of its own; about 10 seconds.
+    """Ceilings with one thread and with `threads`, each on a core of its own; some 12 seconds.
 
     `cache_sizes`: bytes by level ("L1") in place of what the machine tells. The rest is for tests.
 
     Raises:
         UsageError: more threads than cores, or sizes that cannot be.
         InputError: the machine does not tell the sizes of its caches, and none are given.
-        MeasurementError: the machine is too busy, or a figure lies above what its cores can do.
+        MeasurementError: the cores are too busy, or a figure lies above what they can do.
     """
     began_s = time.monotonic()
     say, effort = progress or (lambda _: None), effort or Effort()
     sizes = None if cache_sizes is None else check_cache_sizes(dict(cache_sizes))
     cpus = _cpus(threads)
-    quiet = quiet or Quiet(_usable_cpus())
+    quiet = quiet or Quiet()
     kind = identify(read_identity())
     found = _Found()
     if (allowed := cpu_limit_cores()) is not None and allowed < threads:
@@ -84,12 +100,14 @@ def measure_cpu(
         )
     # Before anything is measured: that the caches are known, for one thread and for all.
     levels = {count: caches_of(cpus[:count], sizes) for count in (1, threads)}
+    if sizes is not None:
+        found.warnings.append(given_sizes_note(levels[threads], told_caches(cpus)))
     # All threads first: pages that a hypervisor has to find for the first time are then found by all of them at once.
     for count in sorted(levels, reverse=True):
         _measure(cpus[:count], levels[count], kind, say, effort, quiet, available_bytes, found)
     found.compute.sort(key=lambda ceiling: ceiling.threads)
     found.memory.sort(key=lambda ceiling: ceiling.threads)
-    _check(found, kind)
+    kind = _checked(found, kind, virtual=cpu.virtualisation(Path("/"))[0] is True)
     return _document(threads, levels[threads], kind, found, quiet.highest, time.monotonic() - began_s)
 
 
@@ -105,17 +123,17 @@ def _measure(
 ) -> None:
     team, threads = _core.CeilingThreads(list(cpus)), _counted(len(cpus))
     say(f"Measuring what {threads} can compute.")
-    found.compute += quiet.measured(f"what {threads} can compute", lambda: _compute_ceilings(team, kind, effort))
+    found.compute += quiet.measured(f"what {threads} can compute", cpus, lambda: _compute_ceilings(team, kind, effort))
     _check_clock(team, found)
     if available_bytes is None:
         from pyperf_infer.system.memory import available_memory_bytes
 
         available_bytes = available_memory_bytes()
-    chosen = plan(caches, len(cpus), available_bytes)
+    chosen = plan(caches, len(cpus), available_bytes, told_caches(cpus))
     found.not_measured += chosen.not_measured
     found.warnings += chosen.warnings
     say(f"Measuring how fast {threads} can read and write.")
-    found.memory += _memory_ceilings(team, chosen, effort, quiet)
+    found.memory += _memory_ceilings(team, cpus, chosen, effort, quiet)
 
 
 def _compute_ceilings(team: _core.CeilingThreads, kind: Microarchitecture, effort: Effort) -> list[ComputeCeiling]:
@@ -173,13 +191,16 @@ def _check_clock(team: _core.CeilingThreads, found: _Found) -> None:
         )
 
 
-def _memory_ceilings(team: _core.CeilingThreads, chosen: Plan, effort: Effort, quiet: Quiet) -> list[MemoryCeiling]:
+def _memory_ceilings(
+    team: _core.CeilingThreads, cpus: Sequence[int], chosen: Plan, effort: Effort, quiet: Quiet
+) -> list[MemoryCeiling]:
     if not chosen.working_sets:
         return []
     team.allocate(max(working_set.bytes_a_thread for working_set in chosen.working_sets))
     try:
         return quiet.measured(
             f"how fast {_counted(len(team))} can read and write",
+            cpus,
             lambda: [
                 _memory_ceiling(team, working_set, pattern, effort)
                 for working_set in chosen.working_sets
@@ -209,15 +230,36 @@ def _memory_ceiling(
     )
 
 
-def _check(found: _Found, kind: Microarchitecture) -> None:
-    """Raises MeasurementError where a figure cannot be; warns of what is odd."""
-    for ceiling in found.compute:
-        if ceiling.share_of_theory is not None and ceiling.share_of_theory > MOST_OF_THEORY:
-            raise MeasurementError(
-                f"{ceiling.precision} by {ceiling.instructions} came to {format_percent(ceiling.share_of_theory)} of "
-                f"what {_counted(ceiling.threads)} of {kind.name} can do, which cannot be: the clock changed, "
-                f"or this is another processor ({kind.source}). Measure again; where it stays, it is an error of ours."
-            )
+def _checked(found: _Found, kind: Microarchitecture, *, virtual: bool) -> Microarchitecture:
+    """The microarchitecture, as far as it is believed after the measurement; warns of what is odd.
+
+    Raises:
+        MeasurementError: a figure cannot be, outside of a virtual machine.
+    """
+    _warn_of_levels(found)
+    most = max(found.compute, key=lambda ceiling: ceiling.share_of_theory or 0.0, default=None)
+    if most is None or most.share_of_theory is None or most.share_of_theory <= MOST_OF_THEORY:
+        return kind
+    said = (
+        f"{most.precision} by {most.instructions} came to {format_percent(most.share_of_theory)} of what "
+        f"{_counted(most.threads)} of {kind.name} can do, which cannot be"
+    )
+    if not virtual:
+        raise MeasurementError(
+            f"{said}: the clock changed, or this is another processor ({kind.source}). Measure again; where it stays, "
+            "it is an error of ours."
+        )
+    found.compute = [
+        msgspec.structs.replace(ceiling, flops_per_cycle=None, share_of_theory=None) for ceiling in found.compute
+    ]
+    found.warnings.append(
+        f"{said}: the model number that this virtual machine was given is not its processor's, or the clock changed. "
+        "The rates stand; what this processor does in a cycle is not known, so that there are no shares of theory."
+    )
+    return replace(kind, name=None, source=f"{said}: the number is not believed ({kind.source})", row=None)
+
+
+def _warn_of_levels(found: _Found) -> None:
     measured = {(one.threads, one.pattern, one.level): one for one in found.memory}
     for (threads, pattern, _), outer in measured.items():
         inner = [one for key, one in measured.items() if key[:2] == (threads, pattern)]
@@ -238,7 +280,6 @@ def _document(
     duration_s: float,
 ) -> Ceilings:
     from pyperf_infer.system.environment import collect
-    from pyperf_infer.system.floor_file import machine_key
 
     environment = collect()
     has = {ceiling.precision for ceiling in found.compute}
@@ -253,7 +294,7 @@ def _document(
     return Ceilings(
         device="cpu",
         device_name=environment.cpu_model or environment.architecture,
-        machine=machine_key(environment),
+        machine=ceilings_machine("cpu", environment),
         measured_utc=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         tool_version=__version__,
         threads=threads,
@@ -277,12 +318,6 @@ def _cpus(threads: int) -> list[int]:
             f"process may use {len(available)}. Ask for 1 to {len(available)} threads."
         )
     return available[:threads]
-
-
-def _usable_cpus() -> int:
-    from pyperf_infer.system.cpu import affinity
-
-    return len(affinity())
 
 
 def _spread(rates: Sequence[float]) -> float:

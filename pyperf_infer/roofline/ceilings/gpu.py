@@ -51,8 +51,12 @@ _SMALLEST = 256 << 20
 _SHARE_OF_FREE = 4  # a quarter
 _REPLAYS = {"memory": 4, "L2": 64}  # so that a graph takes the device much longer than starting it takes the host
 _PATTERNS = ("copy", "triad")
-# How torch says that its libraries have nothing for this type on this device.
-_LACKING = re.compile(r"not.supported|unsupported|not.implemented|only supported|requires|expected", re.IGNORECASE)
+# How torch says that its libraries have nothing for this type on this device, in an error's first line. Words such as
+# "expected" and "requires" stand in errors of every kind.
+_LACKING = re.compile(
+    r"NOT_SUPPORTED|ARCH_MISMATCH"
+    r"|\bnot (?:implemented|supported|compiled) (?:for|on|by|with)\b|\bonly supported (?:for|on)\b"
+)
 
 
 def measure_gpu(index: int, *, progress: Callable[[str], None] | None = None) -> Ceilings:
@@ -232,7 +236,7 @@ def _compute(
         except RuntimeError as error:  # torch's
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             said = f"{precision} products on {gpu.facts.name}: torch raised {type(error).__name__}: {first}"
-            if not _LACKING.search(str(error)):
+            if not _LACKING.search(first):
                 raise MeasurementError(said) from error
             not_measured.append(said)
             continue

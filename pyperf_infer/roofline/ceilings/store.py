@@ -35,7 +35,7 @@ def load_ceilings(machine: str, device: str, threads: int) -> Ceilings | None:
     try:
         raw = _read(ceilings_path()).ceilings[_key(machine, device, threads)]
         found = msgspec.json.decode(raw, type=Ceilings)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, RecursionError):
         return None
     return found if (found.machine, found.device, found.threads) == (machine, device, threads) else None
 
@@ -69,7 +69,10 @@ def _key(machine: str, device: str, threads: int) -> str:
 def _read(path: Path) -> _File:
     """Raises OSError, or ValueError (msgspec's errors are some)."""
     data = path.read_bytes()
-    version = msgspec.json.decode(data, type=_Header).version
-    if version != VERSION:
-        raise ValueError(f"it is of version {version}, and this release reads version {VERSION}")
-    return msgspec.json.decode(data, type=_File)
+    try:
+        version = msgspec.json.decode(data, type=_Header).version
+        if version != VERSION:
+            raise ValueError(f"it is of version {version}, and this release reads version {VERSION}")
+        return msgspec.json.decode(data, type=_File)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
