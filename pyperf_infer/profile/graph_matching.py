@@ -22,6 +22,7 @@ from pyperf_infer.profile.graph_operators import (
     equal_values,
     moves_inputs,
     operator,
+    quantised_inputs,
     works_like,
 )
 from pyperf_infer.profile.onnxruntime_graph import Graph, Node
@@ -146,6 +147,7 @@ class Matching:
             for name in front - seen:
                 for old in self.consumers.get(name, ()):
                     if old in self.claims or not self._is_open(old):
+                        ahead.update(old.outputs if old.op == DEQUANTIZE else ())
                         continue
                     if works_like(node, old) and self._fits(node, old, owners):
                         found.setdefault(old, distance)
@@ -156,8 +158,9 @@ class Matching:
         return found
 
     def _fits(self, node: Node, old: Node, owners: list[_Owner | None]) -> bool:
-        befores = [self._owner_old(name) for name in old.inputs]
-        if moves_inputs(node, old):
+        moved = moves_inputs(node, old)
+        befores = [self._owner_old(name) for name in (quantised_inputs(old, self.old_makers) if moved else old.inputs)]
+        if moved:
             befores = [owner for owner in befores if owner is not None]
             owners = [owner for owner in owners if owner is not None]
         owners = owners + [None] * (len(befores) - len(owners))

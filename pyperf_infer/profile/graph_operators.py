@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def works_like(node: Node, old: Node) -> bool:
 def moves_inputs(node: Node, old: Node) -> bool:
     """Whether the inputs of an old one lie at other places: scales and zero points come between them."""
     return node.op != old.op and ("Q" in node.op or "Integer" in node.op)
+
+
+def quantised_inputs(old: Node, makers: Mapping[str, Node]) -> list[str]:
+    """What a node reads that does an old one's work with integers: others may still read the same dequantised."""
+    found = [(name, makers.get(name)) for name in old.inputs]
+    return [name if maker is None or maker.op != DEQUANTIZE else maker.inputs[0] for name, maker in found]
 
 
 def equal_values(graph: Graph) -> dict[str, tuple[str, ...]]:

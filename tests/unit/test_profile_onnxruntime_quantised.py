@@ -168,3 +168,38 @@ def test_a_quantize_that_was_put_in_stands_for_nothing_of_its_own() -> None:
     assert {one.label for one in found.put_in} == {"put in", "put in 2"}
     own = {one.label: labels(found, new)[one.label] for one in new.nodes if one not in found.put_in}
     assert own == {name: [name] for name in ("node_e", "node_r", "node_q", "node_y")}
+
+
+def test_a_product_reads_integers_that_another_node_still_reads_dequantised() -> None:
+    old = graph(
+        [
+            node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+            node("Exp", ["d"], ["e"]),
+            node("MatMul", ["d", "d"], ["m"]),
+            node("QuantizeLinear", ["m", "s", "z"], ["m_q"]),
+            node("DequantizeLinear", ["m_q", "s", "z"], ["y"]),
+        ],
+        ["e", "y"],
+        ("x",),
+        *("s", "z"),
+    )
+    new = graph(
+        [
+            node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+            node("Exp", ["d"], ["e"]),
+            node("QLinearMatMul", ["q", "s", "z", "q", "s", "z", "s", "u"], ["t0"], "product"),
+            node("DequantizeLinear", ["t0", "s", "u"], ["y"]),
+        ],
+        ["e", "y"],
+        ("x",),
+        *("s", "z", "u"),
+    )
+    assert labels(find_sources(new, old), new) == {
+        "node_q": ["node_q"],
+        "node_d": ["node_d"],
+        "node_e": ["node_e"],
+        "product": ["node_m", "node_m_q"],
+        "node_y": ["node_y"],
+    }
