@@ -134,10 +134,10 @@ def test_sizes_of_the_user_are_called_that_beside_those_of_the_machine(tmp_path:
     assert short.startswith(
         "Sizes given by the user, a thread: L1 32.00 KiB. The machine tells others: L1 48.00 KiB, L2 "
     )
-    assert "partly in an inner one" in short
+    assert "may lie in one inside it" in short
     same = {"L1": 48 * KIB, "L2": 2 * MIB, "L3": 32 * MIB}
     assert "tells others" not in given_sizes_note(caches_of([0, 1], same), told)
-    assert "partly" not in given_sizes_note(caches_of([0, 1], {**same, "L3": 64 * MIB}), told)
+    assert "inside it" not in given_sizes_note(caches_of([0, 1], {**same, "L3": 64 * MIB}), told)
     assert given_sizes_note(caches_of([0], {"L1": 32 * KIB}), []) == "Sizes given by the user, a thread: L1 32.00 KiB."
 
 

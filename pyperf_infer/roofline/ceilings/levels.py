@@ -107,7 +107,7 @@ def given_sizes_note(caches: Sequence[Cache], told: Sequence[Cache]) -> str:
     smaller = any(given.get(level, 0) < size for level, size in own.items())
     return (
         f"{note} The machine tells others: {listed(told)}."
-        f"{' Where those are right, what is called an outer level was partly in an inner one.' * smaller}"
+        f"{' Where those are right, what a cache was measured over may lie in one inside it.' * smaller}"
     )
 
 
