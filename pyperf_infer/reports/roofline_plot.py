@@ -6,13 +6,15 @@ from __future__ import annotations
 import importlib
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyperf_infer.errors import BackendError, InputError, UsageError
 from pyperf_infer.reports.escape import printable
-from pyperf_infer.reports.roofline_chart import Chart, Line, chart_of, rate_text
+from pyperf_infer.reports.roofline_chart import Chart, Point, chart_of, rate_text
+from pyperf_infer.reports.roofline_labels import LED_FROM, Label, Sheet
 from pyperf_infer.units import format_percent
 
 if TYPE_CHECKING:
@@ -23,7 +25,11 @@ _COLOURS = {"compute": "#0072b2", "memory": "#d55e00", "overhead": "#999999", "u
 _LINE = "#444444"
 _PANEL_INCHES = (8.6, 4.8)
 _LEAST_AREA, _AREA = 9.0, 900.0  # in square points: of a layer of no time, and of one of the whole time
+_STAR = 220.0  # square points too
 _ACROSS = 2
+_SIZE = 7  # of the font on the plot, in points
+_PAPER = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.6}
+_TITLE = 84  # characters of a line of the title
 
 
 def check_plot(path: Path) -> None:
@@ -55,33 +61,43 @@ def picture(rooflines: Sequence[Roofline], kind: str) -> bytes:
     matplotlib = _matplotlib()
     across = min(_ACROSS, len(rooflines))
     down = math.ceil(len(rooflines) / across)
-    with matplotlib.rc_context({"svg.hashsalt": "pyperf-infer", "svg.fonttype": "none", "font.size": 9}):
+    settings = {"svg.hashsalt": "pyperf-infer", "svg.fonttype": "none", "font.size": 9}
+    # A name may be in a script that the font does not have. There are boxes in its place, and nothing to be done.
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         figure = matplotlib.figure.Figure(figsize=(_PANEL_INCHES[0] * across, _PANEL_INCHES[1] * down), layout="tight")
         axes = figure.subplots(down, across, squeeze=False)
-        for place, roofline in zip(axes.flat, rooflines, strict=False):
-            _panel(place, chart_of(roofline), roofline)
+        panels = [(place, chart_of(one)) for place, one in zip(axes.flat, rooflines, strict=False)]
+        for place, chart in panels:
+            _panel(place, chart)
         for place in list(axes.flat)[len(rooflines) :]:
             place.set_axis_off()
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # where lines lie on the paper is known now, and stays so
+        for place, chart in panels:
+            _write_on(place, chart)
         buffer = io.BytesIO()
         metadata = {"Date": None} if kind == "svg" else None
         figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
     return buffer.getvalue()
 
 
-def _panel(axes: Any, chart: Chart, roofline: Roofline) -> None:
+def _panel(axes: Any, chart: Chart) -> None:
+    """All but the texts on the plot, whose places depend on the axes' size."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(*chart.x)
     axes.set_ylim(*chart.y)
     for line in chart.lines:
-        _draw_line(axes, line)
+        style = {"linewidth": 1.2} if line.used else {"linewidth": 0.7, "linestyle": (0, (2, 2))}
+        axes.plot(*zip(line.begin, line.end, strict=True), color=_LINE, zorder=2, **style)
     for bound, colour in _COLOURS.items():
         points = [one for one in chart.points if one.bound == bound]
         if points:
             axes.scatter(
                 [one.intensity for one in points],
                 [one.flops_per_s for one in points],
-                s=[_LEAST_AREA + _AREA * one.share for one in points],
+                s=[_area(one) for one in points],
                 color=colour,
                 alpha=0.6,
                 linewidths=0.4,
@@ -90,66 +106,100 @@ def _panel(axes: Any, chart: Chart, roofline: Roofline) -> None:
                 zorder=3,
             )
     if chart.total is not None:
-        axes.scatter(*chart.total, marker="*", s=220, color="black", label="the whole model", zorder=4)
-    numbered = _number_points(axes, chart)
-    axes.set_xlabel("operational intensity [FLOP/byte], FLOP = 2 x multiply-accumulates, least bytes a layer moves")
-    axes.set_ylabel("achieved")
+        label = f"the whole model{', profiled' if chart.profiled else ''}"
+        axes.scatter(*chart.total, marker="*", s=_STAR, color="black", label=label, zorder=4)
+    axes.set_xlabel("operational intensity [FLOP/byte]; FLOP: 2 x multiply-accumulates; bytes: the least", fontsize=8)
+    axes.set_ylabel("achieved", fontsize=8)
     axes.yaxis.set_major_formatter(lambda value, _: rate_text(value, "FLOP"))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.tick_params(labelsize=8)
     axes.grid(visible=True, which="major", linewidth=0.4, alpha=0.5)
-    axes.set_title(_plain(f"{chart.title}\n{roofline.ceilings.device_name}, {_measured(roofline)}"), fontsize=9)
+    axes.set_title("\n".join(_plain(_short(one)) for one in (chart.title, chart.measured)), fontsize=9)
+    _legend(axes, chart)
+
+
+def _legend(axes: Any, chart: Chart) -> None:
+    """Beside the plot: what the marks are, whose the numbers, and all that is not on it."""
     handles, labels = axes.get_legend_handles_labels()
-    key = axes.legend(
-        [*handles, *numbered], [*labels, *(one.get_label() for one in numbered)],
-        loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=7, frameon=False, borderaxespad=0.0,
-    )  # fmt: skip
-    for handle in key.legend_handles[: len(handles)]:
-        handle.set_sizes([40])
+    marks = len(handles)
+    entries = [(f"${number}$", f"{one.label}: {format_percent(one.share)}") for number, one in _numbered(chart)]
     if chart.beside:
-        axes.text(0.01, 0.01, _plain(chart.beside), transform=axes.transAxes, fontsize=7, color=_LINE)
+        what, share = chart.beside.split(": ")
+        entries += [("", one) for one in ("", f"{what}:", share, *(f"- {one}" for one in chart.left_out))]
+    if chart.outside:
+        entries += [("", one) for one in ("", "ceilings that are not on it:", *(f"- {one}" for one in chart.outside))]
+    lines = importlib.import_module("matplotlib.lines")
+    for marker, text in entries:
+        handles.append(
+            lines.Line2D([], [], marker=marker, linestyle="none", color="black", markersize=5, markeredgewidth=0)
+        )
+        labels.append(_plain(text))
+    key = axes.legend(
+        handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=7, frameon=False, borderaxespad=0.0,
+        title="area of a layer: share of the layers' time" if chart.points else None, title_fontsize=7,
+        alignment="left",
+    )  # fmt: skip
+    for handle in key.legend_handles[:marks]:
+        handle.set_sizes([40])
 
 
-def _measured(roofline: Roofline) -> str:
-    share = "" if roofline.share_of_roof is None else f", {roofline.share_of_roof:.0%} of its roof"
-    time_ms = roofline.profiled_ms if roofline.measured_ms is None else roofline.measured_ms
-    return f"{roofline.threads} threads: {time_ms:.4g} ms{share}; area: share of the layers' time"
+def _write_on(axes: Any, chart: Chart) -> None:
+    """The names of the ceilings along their lines, and the numbers at the points."""
+    corner = axes.transAxes.transform((0.0, 0.0))
+    dots = axes.figure.dpi / 72
+
+    def on_paper(where: tuple[float, float]) -> tuple[float, float]:
+        x, y = (axes.transData.transform(where) - corner) / dots
+        return float(x), float(y)
+
+    sheet = Sheet(*((axes.transAxes.transform((1.0, 1.0)) - corner) / dots))
+    for line in chart.lines:
+        sheet.take_line(on_paper(line.begin), on_paper(line.end))
+    sheet.take((*on_paper((one.intensity, one.flops_per_s)), _radius(_area(one))) for one in chart.points)
+    if chart.total is not None:
+        sheet.take([(*on_paper(chart.total), _radius(_STAR))])
+    for line in sorted(chart.lines, key=lambda one: (one.kind, not one.used)):
+        label = sheet.name_line(on_paper(line.begin), on_paper(line.end), line.label, _SIZE)
+        _text(axes, label, line.label, color=_LINE)
+    for number, point in _numbered(chart):
+        at = on_paper((point.intensity, point.flops_per_s))
+        label = sheet.number_point(at, _radius(_area(point)), str(number), _SIZE)
+        if label.away >= LED_FROM:
+            axes.annotate(
+                "", at, label.at, xycoords="axes points", textcoords="axes points", zorder=4,
+                arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": _LINE, "shrinkA": 3.5, "shrinkB": 0.0},
+            )  # fmt: skip
+        _text(axes, label, str(number), color="black", fontweight="bold")
 
 
-def _draw_line(axes: Any, line: Line) -> None:
-    (x0, y0), (x1, y1) = line.begin, line.end
-    style = {"linewidth": 1.2} if line.used else {"linewidth": 0.7, "linestyle": (0, (2, 2))}
-    axes.plot([x0, x1], [y0, y1], color=_LINE, zorder=2, **style)
-    label = _plain(line.label)
-    if line.kind == "compute":
-        axes.annotate(label, (x1, y1), xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=7, color=_LINE)
-        return
-    middle = (math.sqrt(x0 * x1), math.sqrt(y0 * y1))
+def _text(axes: Any, label: Label, text: str, **style: Any) -> None:
     axes.annotate(
-        label, middle, xytext=(-2, 3), textcoords="offset points", ha="center", fontsize=7, color=_LINE,
-        rotation=45, rotation_mode="anchor", transform_rotates_text=True,
+        _plain(text), label.at, xycoords="axes points", ha="center", va="center", rotation=label.degrees,
+        rotation_mode="anchor", fontsize=_SIZE, zorder=5, bbox=_PAPER, **style,
     )  # fmt: skip
 
 
-def _number_points(axes: Any, chart: Chart) -> list[Any]:
-    """Writes a number at each point that has a label, and returns what stands for them in the legend."""
-    lines = importlib.import_module("matplotlib.lines")
-    numbered = []
-    labelled = sorted((one for one in chart.points if one.label), key=lambda one: -one.share)
-    for number, point in enumerate(labelled, 1):
-        axes.annotate(
-            str(number), (point.intensity, point.flops_per_s), xytext=(5, 4), textcoords="offset points",
-            fontsize=7, zorder=5, fontweight="bold",
-        )  # fmt: skip
-        label = _plain(f"{point.label}: {format_percent(point.share)}")
-        numbered.append(
-            lines.Line2D([], [], marker=f"${number}$", linestyle="none", color="black", markersize=5, label=label)
-        )
-    return numbered
+def _numbered(chart: Chart) -> list[tuple[int, Point]]:
+    """The points that have a name, the one of the longest time first."""
+    return [*enumerate(sorted((one for one in chart.points if one.label), key=lambda one: -one.share), 1)]
+
+
+def _area(point: Point) -> float:
+    return _LEAST_AREA + _AREA * point.share
+
+
+def _radius(area: float) -> float:
+    return math.sqrt(area / math.pi)
+
+
+def _short(text: str) -> str:
+    """A long path in a title would run into the next panel."""
+    return text if len(text) <= _TITLE else f"{text[: _TITLE // 2]}...{text[-(_TITLE // 2 - 3) :]}"
 
 
 def _plain(text: str) -> str:
-    """Nothing of it is mathematics to matplotlib."""
-    return printable(text.replace("\n", "\0")).replace("\\x00", "\n").replace("$", r"\$")
+    """On one line, and nothing of it is mathematics to matplotlib."""
+    return printable(text).replace("$", r"\$")
 
 
 def _matplotlib() -> Any:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -23,13 +23,19 @@ from pyperf_infer.reports.roofline_view import (
 )
 from pyperf_infer.results.csv_text import Cell, csv_text
 from pyperf_infer.results.schema import RooflineLayer
+from pyperf_infer.roofline.roofs import threads_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyperf_infer.results.schema import Ceilings, Document, Roofline
 
+Value: TypeAlias = Cell | list[str]
 _TOP = 0  # all layers
+_TOTALS = (
+    "measured_ms", "profiled_ms", "layers_ms", "macs", "flops_model", "flops_all", "bytes_min_layer",
+    "intensity_flops_per_byte", "flops_per_s", "roof_ms", "share_of_roof",
+)  # fmt: skip
 
 
 def roofline_markdown(document: Document) -> str:
@@ -57,26 +63,35 @@ def _ceilings_markdown(ceilings: Ceilings) -> Iterator[str]:
 
 
 def roofline_csv(document: Document) -> str:
-    """A line a layer; where no model was asked for, a line a ceiling."""
-    lines = [*_layer_lines(document)] or [*_ceiling_lines(document)]
+    """A line a layer, a result's total and a ceiling, as the column `row` says: all that a plot is drawn from.
+
+    Ceilings of which results have the same stand there once; `ceilings_utc` and `ceilings_threads` say which a result
+    is set against.
+    """
+    lines = [*_result_lines(document), *_ceiling_lines(document)]
     if not lines:
         return ""
-    cells = [[printable(cell) if isinstance(cell, str) else cell for cell in line.values()] for line in lines]
-    return csv_text([list(lines[0]), *cells])
+    columns = [*dict.fromkeys(name for line in lines for name in line)]
+    return csv_text([columns, *([_csv_cell(line.get(name)) for name in columns] for line in lines)])
 
 
-def _layer_lines(document: Document) -> Iterator[dict[str, Cell]]:
+def _csv_cell(value: Value) -> Cell:
+    """A list's texts are joined by "; ", and where one of them has a ";" itself, that follows a backslash."""
+    if isinstance(value, list):
+        return printable("; ".join(one.replace("\\", r"\\").replace(";", r"\;") for one in value))
+    return printable(value) if isinstance(value, str) else value
+
+
+def _result_lines(document: Document) -> Iterator[dict[str, Value]]:
     fields = [one.name for one in msgspec.structs.fields(RooflineLayer)]
     for roofline in document.rooflines:
+        head = _head(roofline)
         for layer in roofline.layers:
-            values = ((name, getattr(layer, name)) for name in fields)
-            yield {
-                **_head(roofline),
-                **{name: " ".join(value) if isinstance(value, list) else value for name, value in values},
-            }
+            yield {"row": "layer", **head, **{name: getattr(layer, name) for name in fields}}
+        yield {"row": "total", **head, **{name: getattr(roofline, name) for name in _TOTALS}}
 
 
-def _head(roofline: Roofline) -> dict[str, Cell]:
+def _head(roofline: Roofline) -> dict[str, Value]:
     return {
         "model": roofline.model,
         "batch_size": roofline.batch_size,
@@ -84,22 +99,27 @@ def _head(roofline: Roofline) -> dict[str, Cell]:
         "device": roofline.device,
         "backend": roofline.backend,
         "threads": roofline.threads,
-        "measured_ms": roofline.measured_ms,
+        "ceilings_utc": roofline.ceilings.measured_utc,
+        "ceilings_threads": threads_of(roofline.ceilings, roofline.threads),
     }
 
 
-def _ceiling_lines(document: Document) -> Iterator[dict[str, Cell]]:
-    for ceilings in document.ceilings:
-        head: dict[str, Cell] = {"device": ceilings.device, "measured_utc": ceilings.measured_utc}
+def _ceiling_lines(document: Document) -> Iterator[dict[str, Value]]:
+    """Rates stand in the columns where a layer's are; of a bandwidth, the level in that of what bounds a layer."""
+    found = [*document.ceilings, *(one.ceilings for one in document.rooflines)]
+    for ceilings in (one for place, one in enumerate(found) if one not in found[:place]):
+        head: dict[str, Value] = {"device": ceilings.device, "ceilings_utc": ceilings.measured_utc}
         for peak in ceilings.compute:
             yield {
-                **head, "kind": "compute", "of": peak.precision, "how": peak.instructions, "threads": peak.threads,
-                "per_s": peak.flops_per_s, "median_per_s": peak.median_flops_per_s, "spread": peak.spread,
-                "datasheet_per_s": peak.datasheet_flops_per_s,
+                "row": "compute ceiling", **head, "ceilings_threads": peak.threads, "precision": peak.precision,
+                "flops_per_s": peak.flops_per_s, "instructions": peak.instructions,
+                "median_per_s": peak.median_flops_per_s, "spread": peak.spread,
+                "datasheet_per_s": peak.datasheet_flops_per_s, "device_name": ceilings.device_name,
             }  # fmt: skip
         for rate in ceilings.memory:
             yield {
-                **head, "kind": "memory", "of": rate.level, "how": rate.pattern, "threads": rate.threads,
-                "per_s": rate.bytes_per_s, "median_per_s": rate.median_bytes_per_s, "spread": rate.spread,
-                "datasheet_per_s": rate.datasheet_bytes_per_s,
+                "row": "memory ceiling", **head, "ceilings_threads": rate.threads, "memory_level": rate.level,
+                "bytes_per_s": rate.bytes_per_s, "pattern": rate.pattern,
+                "median_per_s": rate.median_bytes_per_s, "spread": rate.spread,
+                "datasheet_per_s": rate.datasheet_bytes_per_s, "device_name": ceilings.device_name,
             }  # fmt: skip

@@ -6,10 +6,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ceilings import make_ceilings
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -18,12 +20,13 @@ from roofline_documents import document, layer, roofline, without_products
 from pyperf_infer.errors import BackendError, InputError, UsageError
 from pyperf_infer.reports import roofline_plot
 from pyperf_infer.reports.roofline import render_roofline
-from pyperf_infer.reports.roofline_canvas import HEIGHT, draw
+from pyperf_infer.reports.roofline_canvas import HEIGHT, caption, draw
 from pyperf_infer.reports.roofline_chart import LABELLED, Chart, chart_of, rate_text
 from pyperf_infer.reports.roofline_plot import check_plot, picture, write_plot
 from pyperf_infer.reports.roofline_text import roofline_csv, roofline_markdown
 
 if TYPE_CHECKING:
+    from pyperf_infer.results.ceilings_schema import Precision
     from pyperf_infer.results.schema import Document, Roofline
 
 
@@ -51,6 +54,7 @@ def test_layers_without_products_are_told_beside_the_plot() -> None:
     assert len(chart.points) == 2
     assert chart.beside == "1 layer without products is not on it: 20.0% of the layers' time"
     assert chart.total == (66.7, 2e11)
+    assert chart.left_out == ["block.relu 20% (5% of the bandwidth)"]
     nothing = chart_of(roofline([without_products("a")], intensity_flops_per_byte=0.0, flops_per_s=None))
     assert (list(nothing.points), nothing.total) == ([], None)
     assert "100.0%" in nothing.beside
@@ -111,7 +115,7 @@ def test_the_report_tells_the_roof_the_gap_and_what_it_does_not_know() -> None:
     assert "the ceilings allow 2.100 ms, measured 10.00 ms: 21% of the roof, 7.900 ms to gain at the most" in text
     assert "aten.mystery has no formula: the layers with it take 25% of the layers' time" in text
     assert "not told: the head" in text
-    assert "75% of the layers' time is in operators with a formula" in text
+    assert "75% of the time of layers that execute something is in operators with a formula" in text
     assert "memory (L2)" in text
     assert "compute (float32)" in text
     assert "Imaginary 9000" in text
@@ -143,17 +147,137 @@ def test_without_a_model_the_ceilings_stand_alone() -> None:
     text = printed(document([]))
     assert "1.000T/s" in text
     assert "around the caches" not in text
-    lines = list(csv.DictReader(io.StringIO(roofline_csv(document([])))))
-    assert [(one["kind"], one["of"], float(one["per_s"])) for one in lines][:2] == [
-        ("compute", "float32", 1e12), ("memory", "L1", 800e9),
-    ]  # fmt: skip
+    (peak,) = rows_of(document([]), "compute ceiling")
+    assert (peak["precision"], float(peak["flops_per_s"])) == ("float32", 1e12)
+    assert [one["memory_level"] for one in rows_of(document([]), "memory ceiling")] == ["L1", "L2", "memory"]
+
+
+def rows_of(given: Document, row: str) -> list[dict[str, str]]:
+    return [one for one in csv.DictReader(io.StringIO(roofline_csv(given))) if one["row"] == row]
 
 
 def test_csv_has_every_layer_in_full_numbers() -> None:
-    lines = list(csv.DictReader(io.StringIO(roofline_csv(document()))))
+    lines = rows_of(document(), "layer")
     assert [one["name"] for one in lines] == ["block.conv", "block.relu", ""]
     assert (float(lines[0]["roof_ms"]), lines[1]["memory_level"], lines[1]["precision"]) == (1.0, "L2", "")
     assert roofline_csv(document([], ceilings=[])) == ""
+
+
+def test_the_plot_can_be_drawn_again_from_the_csv_alone() -> None:
+    ceilings = make_ceilings({"float32": 1e12, "int8": 9e12}, threads=1)
+    one = roofline(threads=4, ceilings=ceilings)
+    given = document([one, roofline(batch_size=16, measured_ms=None)])
+    chart = chart_of(one)
+    total, other = rows_of(given, "total")
+    assert (float(total["intensity_flops_per_byte"]), float(total["flops_per_s"])) == chart.total
+    assert (total["measured_ms"], other["measured_ms"], float(total["roof_ms"])) == ("10.0", "", 2.1)
+    points = [(float(x["intensity_flops_per_byte"]), float(x["flops_per_s"])) for x in rows_of(given, "layer")[:3]]
+    assert [(x.intensity, x.flops_per_s) for x in chart.points] == [x for x in points if all(x)]
+
+    def holds(line: dict[str, str]) -> bool:
+        return all(line[name] == total[name] for name in ("device", "ceilings_utc", "ceilings_threads"))
+
+    peaks = {x["precision"]: float(x["flops_per_s"]) for x in rows_of(given, "compute ceiling") if holds(x)}
+    assert peaks == {"float32": 1e12, "int8": 9e12}
+    rates = {x["memory_level"]: float(x["bytes_per_s"]) for x in rows_of(given, "memory ceiling") if holds(x)}
+    assert {x.label.split()[0]: x.end[1] / x.end[0] for x in chart.lines if x.kind == "memory"} == pytest.approx(rates)
+
+
+def test_ceilings_that_results_share_stand_in_the_csv_once() -> None:
+    assert len(rows_of(document([roofline(), roofline(batch_size=2)]), "compute ceiling")) == 1
+    other = roofline(ceilings=make_ceilings({"float32": 2e12}))
+    assert [x["flops_per_s"] for x in rows_of(document([roofline(), other]), "compute ceiling")] == [
+        "1000000000000.0",
+        "2000000000000.0",
+    ]
+
+
+def test_names_in_a_list_can_be_told_apart() -> None:
+    names = ["a b", "c; d", "e\\", ""]
+    (line,) = rows_of(document([roofline([layer(layers=names)])]), "layer")
+    apart = re.split(r"(?<!\\)(?:\\\\)*; ", line["layers"].replace("e\\\\; ", "e; "))
+    assert apart == ["a b", r"c\; d", "e", ""]
+
+
+PEAKS: dict[Precision, float] = {"float64": 5e11, "float32": 1e12, "bfloat16": 1.4e12, "int8": 1e14}
+
+
+def test_only_ceilings_in_use_make_the_axes_and_the_others_are_named() -> None:
+    chart = chart_of(roofline(ceilings=make_ceilings(PEAKS)))
+    assert chart.y[1] == pytest.approx(1.5e12)
+    assert {one.label.split()[0]: one.used for one in chart.lines if one.kind == "compute"} == {
+        "float64": False, "float32": True, "bfloat16": False,
+    }  # fmt: skip
+    assert chart.outside == ["int8 100.0 TFLOP/s (above the plot)"]
+    assert "int8 100.0 TFLOP/s (above the plot)" in picture([roofline(ceilings=make_ceilings(PEAKS))], "svg").decode()
+    assert "int8 100.0 TFLOP/s (above the plot)" in caption(chart, draw(chart, 120))
+
+
+def test_a_type_that_the_device_computes_with_another_uses_that_ones_ceiling() -> None:
+    given = roofline([layer(precision="bfloat16")], precision="bfloat16", ceilings=make_ceilings({"float32": 1e12}))
+    assert [one.used for one in chart_of(given).lines if one.kind == "compute"] == [True]
+
+
+RATE = st.floats(1e6, 1e16)
+
+
+@given(
+    peaks=st.dictionaries(st.sampled_from(["float64", "float32", "bfloat16", "float16", "int8"]), RATE),
+    rates=st.dictionaries(st.sampled_from(["L1", "L2", "L3", "memory"]), RATE),
+    intensity=st.floats(1e-6, 1e9),
+    rate=RATE,
+)
+def test_every_ceiling_is_drawn_within_the_axes_or_told(
+    peaks: dict[Precision, float], rates: dict[str, float], intensity: float, rate: float
+) -> None:
+    one = layer(intensity_flops_per_byte=intensity, flops_per_s=rate)
+    chart = chart_of(roofline([one], ceilings=make_ceilings(peaks, rates)))
+    assert len(chart.lines) + len(chart.outside) == len(peaks) + len(rates)
+    for line in chart.lines:
+        for x, y in (line.begin, line.end):
+            assert chart.x[0] * (1 - 1e-9) <= x <= chart.x[1] * (1 + 1e-9)
+            assert chart.y[0] * (1 - 1e-9) <= y <= chart.y[1] * (1 + 1e-9)
+    drawn = draw(chart, 120)
+    said = "\n".join([*drawn, caption(chart, drawn)])
+    assert all(line.label in said for line in chart.lines)
+
+
+def test_without_a_plain_round_the_star_is_the_profiled_model_and_says_so() -> None:
+    given = roofline(measured_ms=None, share_of_roof=None, flops_per_s=None, profiled_ms=20.0)
+    chart = chart_of(given)
+    assert chart.total == (66.7, pytest.approx(given.flops_model / 20e-3))
+    text = picture([given], "svg").decode()
+    assert "profiled: 20.00 ms, no round without the profiler" in text
+    assert "the whole model, profiled" in text
+    assert "* is the profiled inference" in caption(chart, draw(chart, 120))
+    assert "profiled" not in picture([roofline()], "svg").decode()
+
+
+def test_one_thread_is_one() -> None:
+    assert "Imaginary 9000, 1 thread; " in chart_of(roofline(threads=1)).measured
+    assert "thread" not in chart_of(roofline(device="cuda:0")).measured
+
+
+def test_layers_without_products_are_named_by_kind() -> None:
+    layers = [
+        *(without_products(f"relu{number}", memory_ms=0.5) for number in range(3)),
+        without_products("pool", kind="MaxPool2d", memory_ms=None),
+        without_products("reorder", kind="ReorderOutput", layers=["block.conv"], time_ms=1.0, unknown_ops=["x"]),
+    ]
+    chart = chart_of(roofline(layers))
+    assert chart.left_out == [
+        "3 ReLU 67% (25% of the bandwidth)",
+        "pool 22%",
+        "ReorderOutput 11% (10% of the bandwidth)",
+    ]
+    assert chart.beside.startswith("5 layers without known products are not on it")
+
+
+def test_a_narrow_terminal_says_why_there_is_no_plot() -> None:
+    chart = chart_of(roofline())
+    assert draw(chart, 64) == []
+    assert caption(chart, []) == "the terminal is too narrow for the plot, which takes 65 columns"
+    assert draw(chart, 65)
 
 
 NASTY = "<b>|`x`$\\frac{1}{0}$\x1b[31m"
@@ -167,6 +291,33 @@ def test_names_are_escaped_everywhere() -> None:
     assert "\x1b" not in page
     assert "\x1b" not in roofline_csv(given)
     assert picture(given.rooflines, "svg")  # and no formula of it fails to parse
+
+
+def test_a_name_of_several_lines_is_one_line_of_a_picture() -> None:
+    text = picture([roofline([layer("one\ntwo")], model="three\nfour")], "svg").decode()
+    assert r"one\ntwo" in text
+    assert r"three\nfour, batch 1" in text
+
+
+def test_a_script_that_the_font_does_not_have_is_nothing_to_warn_of(recwarn: pytest.WarningsRecorder) -> None:
+    given = [roofline([layer("\u5c42.\u6ce8\u610f\u529b")], model="\u6a21\u578b")]
+    assert picture(given, "png").startswith(b"\x89PNG")
+    assert "\u6ce8\u610f\u529b" in picture(given, "svg").decode()
+    assert not recwarn.list
+
+
+def slopes(svg: str) -> set[float]:
+    """Of the straight lines of a picture, in degrees upwards."""
+    ends = re.findall(r'd="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \n"', svg)
+    return {round(math.degrees(math.atan2(float(y0) - float(y1), float(x1) - float(x0))), 1) for x0, y0, x1, y1 in ends}
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_the_names_of_bandwidths_lie_along_their_lines(panels: int) -> None:
+    svg = picture([roofline()] * panels, "svg").decode()
+    turned = re.findall(r"rotate\(-([\d.]+) [^>]*>(?:L1|L2|memory) \d", svg)
+    assert len(turned) == 3 * panels
+    assert {round(float(one), 1) for one in turned} <= slopes(svg)
 
 
 def test_a_picture_has_a_panel_a_result_and_is_the_same_every_time() -> None:
