@@ -160,7 +160,7 @@ def _write_on(axes: Any, chart: Chart) -> None:
         sheet.take([(*on_paper(chart.total), _radius(_STAR))])
     for line in sorted(chart.lines, key=lambda one: (one.kind, not one.used)):
         label = sheet.name_line(on_paper(line.begin), on_paper(line.end), line.label, _SIZE)
-        _text(axes, label, line.label, color=_LINE)
+        _text(axes, label, line.label, color=_LINE, bbox=_PAPER, zorder=5)
     for number, point in _numbered(chart):
         at = on_paper((point.intensity, point.flops_per_s))
         label = sheet.number_point(at, _radius(_area(point)), str(number), _SIZE)
@@ -169,13 +169,13 @@ def _write_on(axes: Any, chart: Chart) -> None:
                 "", at, label.at, xycoords="axes points", textcoords="axes points", zorder=4,
                 arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": _LINE, "shrinkA": 3.5, "shrinkB": 0.0},
             )  # fmt: skip
-        _text(axes, label, str(number), color="black", fontweight="bold")
+        _text(axes, label, str(number), color="black", fontweight="bold", zorder=6)
 
 
 def _text(axes: Any, label: Label, text: str, **style: Any) -> None:
     axes.annotate(
         _plain(text), label.at, xycoords="axes points", ha="center", va="center", rotation=label.degrees,
-        rotation_mode="anchor", fontsize=_SIZE, zorder=5, bbox=_PAPER, **style,
+        rotation_mode="anchor", fontsize=_SIZE, **style,
     )  # fmt: skip
 
 
