@@ -9,8 +9,8 @@ and one with AVX2, and the faster of the two counts. likwid-bench counts as this
 operations a multiply-add, and of the triad what is read and written, 24 bytes an element.
 
 likwid-bench gives the rate over a second. What stands against it is the median of our short runs and not the highest,
-which is the ceiling. A pair during which other programs took more than 5% of these cores is measured again, as many
-times as there are rounds at the most.
+which is the ceiling. A pair during which other programs took more than 5% of these cores is measured again, in all as
+many as there are rounds at the most; each waits for cores that are free for a second, five minutes in all.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ PEAK = {"avx512 fma": "peakflops_sp_avx512_fma", "avx2 fma": "peakflops_sp_avx_f
 TRIADS = {"avx512": ("stream_mem_avx512", "stream_mem_avx_fma"), "avx2": ("stream_mem_avx_fma",)}
 PEAK_BYTES = 16_000  # of a thread, in L1: likwid's kernel loads a vector for every 15 multiply-adds
 SECONDS = 1
+PATIENCE_S = 300
 
 
 class Ceiling(NamedTuple):
@@ -60,6 +62,15 @@ class Sides:
         self.bytes_a_thread = next(one.bytes_a_thread for one in chosen.working_sets if one.level == MEMORY)
         self.compute: list[Ceiling] = []
         self.triad: list[Ceiling] = []
+        self._patience_s = PATIENCE_S
+
+    def wait(self, quiet: Quiet) -> None:
+        """Until nothing else runs on these cores, or patience is at its end."""
+        while self._patience_s > 0:
+            _, load = quiet.load_of(self.cpus, lambda: time.sleep(1))
+            if load is None or load <= MOST_OTHER_LOAD:
+                return
+            self._patience_s -= 1
 
     def our_compute(self) -> float:
         runs = self.team.compute("float32", self.instructions, self.effort.window_ns, self.effort.compute_runs)
@@ -109,6 +120,7 @@ def in_turn(
     ceilings: list[Ceiling] = []
     quiet = Quiet()
     for attempt in range(2 * rounds):
+        sides.wait(quiet)
         backwards = attempt % 2 == 1  # neither side is always first
         both = [theirs, ours] if backwards else [ours, theirs]
         values, load = quiet.load_of(sides.cpus, lambda both=both: [side() for side in both])  # type: ignore[misc]
