@@ -17,7 +17,7 @@ from pyperf_infer.reports.layout import (
     safe,
 )
 from pyperf_infer.reports.notes import Note
-from pyperf_infer.reports.roofline_canvas import LEGEND, draw
+from pyperf_infer.reports.roofline_canvas import caption, draw
 from pyperf_infer.reports.roofline_chart import chart_of
 from pyperf_infer.reports.roofline_view import (
     KEYS,
@@ -60,12 +60,10 @@ def _print_roofline(roofline: Roofline, top: int, console: Console) -> None:
     print_lines(Text(f"\n{safe(roofline_title(roofline), console)}", style="bold cyan"), console)
     chart = chart_of(roofline)
     drawn = draw(chart, console.width)
-    if drawn:
-        console.line()
-        for line in drawn:
-            print_lines(Text(safe(line, console), no_wrap=True), console)
-        beside = f"; {chart.beside}" if chart.beside else ""
-        print_lines(Text(safe(f"{LEGEND}{beside}", console), style="dim"), console)
+    console.line()
+    for line in drawn:
+        print_lines(Text(safe(line, console), no_wrap=True), console)
+    print_lines(Text(safe(caption(chart, drawn), console), style="dim"), console)
     layers = ranked(roofline, top)
     print_in_bands(layer_columns(roofline, layers), KEYS, console)
     listed = []
