@@ -95,7 +95,6 @@ def roofline(layers: Sequence[schema.RooflineLayer] | None = None, **more: Any) 
         "formula_share": 1.0,
         "mapped_share": 1.0,
         "idle_share": 0.0,
-        "idle_share": 0.0,
         "unknown_ops": {},
         "overhead_ms": 0.004,
         "ceilings": make_ceilings(),
