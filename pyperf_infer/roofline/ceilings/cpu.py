@@ -77,7 +77,7 @@ def measure_cpu(
     quiet: Quiet | None = None,
     available_bytes: int | None = None,
 ) -> Ceilings:
-    """Ceilings with one thread and with `threads`, each on a core of its own; some 12 seconds.
+    """Ceilings with one thread and with `threads`, each on a core of its own; some 13 seconds.
 
     `cache_sizes`: bytes by level ("L1") in place of what the machine tells. The rest is for tests.
 
