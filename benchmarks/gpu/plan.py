@@ -53,5 +53,6 @@ def rows(mode: Mode) -> tuple[PlannedRow, ...]:
         row("polling", "polling NVML while measuring, on and off", 45, 120),
         row("aa", "identical work compared with itself", 320, 400),
         *(resnet50(precision, 200, 400) for precision in ("float32", "tf32", "float16")),
+        row("roofline", "ceilings against the datasheet, ResNet-50 at batch 1 and 64 against the ceilings", 150, 400),
         row("stability", "fresh processes of one model", 150, 400),
     )
