@@ -7,7 +7,14 @@ import pytest
 
 from pyperf_infer.roofline.work import formulas
 from pyperf_infer.roofline.work.counts import COPY, VIEW, Graph, Kernel, ModelWork, Operation, Value, Work
-from pyperf_infer.roofline.work.kernels import activation_bytes_peak, bytes_of_model, kernels
+from pyperf_infer.roofline.work.kernels import (
+    Dataflow,
+    activation_bytes_peak,
+    bytes_of_model,
+    first_reads,
+    kernels,
+    touched_weight_bytes,
+)
 
 X, W, Y, Z = (Value(name, (4, 8), 4.0) for name in "xwyz")
 PRODUCT = Work("matrix", 100)
@@ -159,3 +166,39 @@ def test_totals_are_sums_and_unknown_operators_are_named() -> None:
     assert work.activations == 7
     assert work.unknown_ops == {"strange": 1}
     assert work.bytes_min_layer == pytest.approx(128 * 2 + 128 + 128 * 2 + 128 * 2)
+
+
+def test_of_any_operations_the_bytes_in_and_out_can_be_told() -> None:
+    made = graph(op("mm", PRODUCT, [X, W], [Y]), op("relu", ACTIVATION, [Y], [Z]), outputs=[Z])
+    flow = Dataflow(made)
+    mm, relu = made.operations
+    assert moved(flow.kernel([mm])) == (["mm"], 256, 128)
+    assert moved(flow.kernel([relu])) == (["relu"], 128, 128)
+    whole = flow.kernel([mm, relu])
+    assert moved(whole) == (["mm", "relu"], 256, 128)
+    assert (whole.weights, whole.weight_bytes, whole.macs) == ({"w": 128}, 128, 100)
+
+
+def test_a_weight_is_read_from_outside_by_its_first_reader_alone() -> None:
+    made = graph(op("one", PRODUCT, [X, W], [Y]), op("two", PRODUCT, [Y, W], [Z]), outputs=[Z])
+    found = kernels(made)
+    assert touched_weight_bytes(found) == 128
+    assert [one.weight_bytes for one in found] == [128, 128]
+    again = first_reads(found)
+    assert [one.weight_bytes for one in again] == [128, 0]
+    assert [one.read_bytes for one in again] == [256, 256]
+
+
+def test_of_a_table_the_rows_that_are_taken_are_touched() -> None:
+    tokens, table = Value("t", (4,), 8.0, floating=False), Value("w", (100, 8), 4.0)
+    taken = Graph((op("embedding", formulas.gather(128), [table, tokens], [Y]),), (table,), (tokens,), (Y,))
+    assert touched_weight_bytes(kernels(taken)) == 128
+
+
+def test_integers_are_known_behind_what_was_dequantised() -> None:
+    stored, plain = Value("q", (4, 8), 1.0, floating=False), Value("dq", (4, 8), 4.0)
+    made = Graph(
+        (op("DequantizeLinear", VIEW, [stored], [plain]), op("mm", PRODUCT, [plain, W], [Y])), (W,), (stored,), (Y,)
+    )
+    assert kernels(made)[1].dequantised == {"dq": stored}
+    assert kernels(graph(op("mm", PRODUCT, [X, W], [Y]), outputs=[Y]))[0].dequantised == {}

@@ -273,3 +273,20 @@ def test_a_shape_that_nobody_knows_names_the_node(tmp_path: Path) -> None:
 def test_operands_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"m\.onnx.*(inferred|known)"):
         one(tmp_path, node("MatMul", "x w"), {"x": (2, 7)}, weight("w", 8, 5))
+
+
+def test_weights_put_together_when_the_model_is_loaded_are_weights(tmp_path: Path) -> None:
+    """As the exporter of PyTorch lays out those of an LSTM: views of weights, then one tensor of them."""
+    nodes = [
+        node("Unsqueeze", "w0 axes", "v0"), node("Unsqueeze", "w1 axes", "v1"),
+        helper.make_node("Concat", ["v0", "v1"], ["w"], name="together", axis=0), node("MatMul", "x w"),
+    ]  # fmt: skip
+    axes = numpy_helper.from_array(np.array([0]), "axes")
+    save(
+        tmp_path / "m.onnx", nodes, [value("x", [2, 3, 4])], [value("y", None)],
+        [weight("w0", 4, 5), weight("w1", 4, 5), axes],
+    )  # fmt: skip
+    work = counted(tmp_path / "m.onnx", x=(2, 3, 4))
+    assert [one.op for one in work.operations] == ["MatMul"]
+    (kernel,) = work.kernels
+    assert (kernel.weight_bytes, work.weight_bytes, work.macs) == (160, 160, 2 * 3 * 4 * 5)
