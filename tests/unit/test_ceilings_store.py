@@ -166,6 +166,14 @@ def test_more_threads_than_cores_are_as_many_as_cores_and_that_is_said(monkeypat
     assert cached_ceilings("cpu", 9) == cached_ceilings("cpu", 4) == found[2]
 
 
+def test_those_with_all_cores_serve_one_thread_and_no_number_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Measured(monkeypatch)
+    find_ceilings("cpu", 4)
+    assert cached_ceilings("cpu", 1) == find_ceilings("cpu", 1) == find_ceilings("cpu", 4)
+    assert cached_ceilings("cpu", 2) is None
+    assert measured.calls == [4]
+
+
 def test_old_ones_are_measured_again_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = Measured(monkeypatch)
     save_ceilings(ceilings(days_old=29.5))

@@ -59,7 +59,7 @@ def cached_ceilings(device: str, threads: int) -> Ceilings | None:
     `threads` are at most as many as there are cores.
     """
     device, threads = _named(device, threads)
-    kept = load_ceilings(_machine(device), device, threads)
+    kept = _kept(device, threads)
     return kept if kept is not None and why_stale(kept) is None else None
 
 
@@ -86,7 +86,7 @@ def why_stale(ceilings: Ceilings, now: datetime | None = None) -> str | None:
 def _found(
     device: str, threads: int, fresh: bool, cache_sizes: Mapping[str, int] | None, say: Callable[[str], None]
 ) -> Ceilings:
-    if not fresh and cache_sizes is None and (kept := load_ceilings(_machine(device), device, threads)):
+    if not fresh and cache_sizes is None and (kept := _kept(device, threads)):
         if (stale := why_stale(kept)) is None:
             return kept
         say(f"The ceilings of {device} are measured again: those kept {stale}.")
@@ -98,6 +98,15 @@ def _found(
     except InputError as error:  # the figures are good all the same
         ceilings.warnings.append(f"These ceilings could not be kept for later: {error}")
     return ceilings
+
+
+def _kept(device: str, threads: int) -> Ceilings | None:
+    """Every measurement has ceilings with one thread too: those with all cores serve as well."""
+    machine = _machine(device)
+    kept = load_ceilings(machine, device, threads)
+    if kept is None and device == "cpu" and threads == 1:
+        kept = load_ceilings(machine, device, len(cores()))
+    return kept
 
 
 def _measure(
