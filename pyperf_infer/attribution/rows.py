@@ -182,9 +182,9 @@ def _not_told(joined: Joined, roofs: Roofs) -> Iterator[str]:
         named = ", ".join(dict.fromkeys(one.name or one.op for one in joined.left_over[:_MOST_NAMED]))
         more = len(joined.left_over) - _MOST_NAMED
         yield (
-            f"who executed {len(joined.left_over)} operations ({2 * macs / 1e9:.3g} GFLOP): {named}"
+            f"who executed {_count(len(joined.left_over))} ({2 * macs / 1e9:.3g} GFLOP): {named}"
             + (f" and {more} more" if more > 0 else "")
-            + "; they are in no layer's work"
+            + "; they are in no layer's work, as what is computed of weights alone when the model is loaded"
         )
     types = {
         roofs.precision_of(one, kernel)
@@ -196,6 +196,10 @@ def _not_told(joined: Joined, roofs: Roofs) -> Iterator[str]:
     missing = {one for one in types if roofs.peak(one) is None}
     if missing:
         yield f"the roof of products of {', '.join(sorted(missing))}: there is no measured peak for them"
+
+
+def _count(operations: int) -> str:
+    return "1 operation" if operations == 1 else f"{operations} operations"
 
 
 def _ratio(top: float | None, bottom: float | None) -> float | None:
