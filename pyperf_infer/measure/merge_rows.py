@@ -17,6 +17,7 @@ from pyperf_infer.measure.merge_figures import (
     pooled,
 )
 from pyperf_infer.measure.merge_warnings import failed_in, merged_warnings
+from pyperf_infer.measure.roof import roof_of
 from pyperf_infer.results.schema import Processes, ProcessRun
 from pyperf_infer.statistics.processes import VarianceSplit, location_of, split_variance
 
@@ -114,16 +115,18 @@ def _merged(group: Sequence[Ran], failed: Sequence[Ran], asked: int, plan: RunPl
     errors = [one.row.error for one in failed if one.row.error is not None]
     columns, method = pooled(samples), merged_method([one.method for one in rows])
     first = rows[0]
+    summary = merged_summary([one.summary for one in rows], columns, method, plan)
     row = replace(
         first,
         method=method,
-        summary=merged_summary([one.summary for one in rows], columns, method, plan),
+        summary=summary,
         samples=None,
         activity=merged_activity([one.activity for one in rows if one.activity is not None]),
         gpu_activity=merged_gpu_activity([one.gpu_activity for one in rows if one.gpu_activity is not None]),
         parity=_worst_parity([one.parity for one in rows if one.parity is not None]),
         integrity=_worst([one.integrity for one in rows if one.integrity is not None], _INTEGRITY),
         steady=_worst([one.steady for one in rows if one.steady is not None], _STEADY),
+        roof=None if first.roof is None else roof_of(first.roof, summary),
         processes=processes_of(rows, samples, asked, plan.confidence),
         warnings=merged_warnings([one.warnings for one in rows]) + failed_in(errors, asked),
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from pyperf_infer.errors import PyperfInferError
 from pyperf_infer.models.spec import ModelStructure
 from pyperf_infer.results.schema import Roof
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from pyperf_infer.measure.plan import RunPlan
     from pyperf_infer.models.spec import LoadedModel
-    from pyperf_infer.results.schema import Result
+    from pyperf_infer.results.schema import Result, Summary
 
 _HALF_BYTES = {"float16": 2, "bfloat16": 2}
 _WARM = ("latency", "throughput")  # in mode cold nothing is in the caches that the roof lets bytes come from
@@ -61,6 +63,14 @@ def set_roofs(rows: Iterable[Result], model: LoadedModel, shapes: Mapping[str, t
                 ceilings_utc=ceilings.measured_utc,
                 unknown_ops=sorted(work.unknown_ops),
             )
+
+
+def roof_of(known: Roof, summary: Summary) -> Roof | None:
+    """The same least time over another median; None where there is none."""
+    block = summary.timing
+    if block is None or not block.p50_ms:
+        return None
+    return replace(known, share_of_roof=known.roof_ms / block.p50_ms)
 
 
 def _above(share: float) -> Notice:

@@ -19,6 +19,7 @@ from pyperf_infer.measure.interleaved import Entrant, time_interleaved
 from pyperf_infer.measure.keeping import MeasuresRows
 from pyperf_infer.measure.loading import load_model
 from pyperf_infer.measure.notices import notices_of
+from pyperf_infer.measure.roof import set_roofs
 from pyperf_infer.measure.run import bytes_of, exit_code_of
 from pyperf_infer.measure.sides_parity import compare_side
 from pyperf_infer.models.catalog import resolve
@@ -101,6 +102,11 @@ class Versus(MeasuresRows):
             timed = [one for _, one in ready if one.contestant.samples is not None]
             if len(timed) > 1 and timed[0] is first:
                 self._interleave(timed)
+            with self.phases.timed("set against the roof"):
+                for side, one in ready:
+                    if one.contestant.row is not None:
+                        row = self.results[one.contestant.row]
+                        set_roofs([row], one.case.model, one.case.shapes, side.plan)
         finally:
             for _, one in resident:
                 self._close(one.contestant)

@@ -113,10 +113,19 @@ def test_run_tells_its_share_of_the_roof_once_there_are_ceilings(folder: Path) -
     assert timing is not None
     assert roof.share_of_roof == pytest.approx(roof.roof_ms / timing.p50_ms)
     assert "of roof" in run_command(*arguments, cwd=folder, env=env).out
-    other = run_command(*arguments, "--results-format", "json", cwd=folder, env={**env, "XDG_STATE_HOME": "none"})
+    other = run_command(*arguments, "--results-format", "json", cwd=folder, env={**env, "XDG_STATE_HOME": str(folder / "none")})
     assert other.document.results[0].roof is None
     cold = run_command(*arguments, "--mode", "cold", "--results-format", "json", cwd=folder, env=env)
     assert cold.document.results[0].roof is None
+    sides = run_command(*arguments, "--vs", "tiny:make -b 3", "--results-format", "json", cwd=folder, env=env).document
+    least = [one.roof.roof_ms for one in sides.results if one.roof is not None]
+    assert len(least) == 2
+    assert least[1] > least[0]
+    both = run_command(*arguments, "--processes", "2", "--results-format", "json", cwd=folder, env=env).document
+    (merged,) = both.results
+    assert merged.roof is not None
+    assert merged.summary.latency is not None
+    assert merged.roof.share_of_roof == pytest.approx(merged.roof.roof_ms / merged.summary.latency.p50_ms)
 
 
 def test_several_batches_and_precisions_are_a_row_each(folder: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import torch
 from ceilings import make_ceilings
@@ -59,6 +60,21 @@ def test_failed_rows_cold_ones_and_machines_without_ceilings_are_left_alone(
     monkeypatch.setattr(roof, "cached_ceilings", lambda device, threads: None)
     roof.set_roofs([unknown], model, SHAPES, plan())
     assert [one.roof for one in (failed, cold, unknown)] == [None, None, None]
+
+
+def test_over_the_median_of_several_processes_the_share_is_another(kept: Ceilings) -> None:
+    row = result("torch")
+    roof.set_roofs([row], loaded(Perceptron(), X), SHAPES, plan())
+    summary = msgspec.structs.replace(row.summary)
+    assert row.roof is not None
+    assert summary.latency is not None
+    latency = summary.latency
+    summary.latency = msgspec.structs.replace(latency, p50_ms=latency.max_ms)
+    again = roof.roof_of(row.roof, summary)
+    assert again is not None
+    assert (again.roof_ms, again.share_of_roof) == (row.roof.roof_ms, pytest.approx(1.0 / latency.max_ms))
+    summary.latency = None
+    assert roof.roof_of(row.roof, summary) is None
 
 
 class Branching(torch.nn.Module):
