@@ -113,7 +113,8 @@ def test_run_tells_its_share_of_the_roof_once_there_are_ceilings(folder: Path) -
     assert timing is not None
     assert roof.share_of_roof == pytest.approx(roof.roof_ms / timing.p50_ms)
     assert "of roof" in run_command(*arguments, cwd=folder, env=env).out
-    other = run_command(*arguments, "--results-format", "json", cwd=folder, env={**env, "XDG_STATE_HOME": str(folder / "none")})
+    nothing = {**env, "XDG_STATE_HOME": str(folder / "none")}
+    other = run_command(*arguments, "--results-format", "json", cwd=folder, env=nothing)
     assert other.document.results[0].roof is None
     cold = run_command(*arguments, "--mode", "cold", "--results-format", "json", cwd=folder, env=env)
     assert cold.document.results[0].roof is None
