@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pyperf_infer.results.atomic import explained, write_atomically
 from pyperf_infer.statistics.floor import FEWEST_PROCESSES, Floor
+from pyperf_infer.system.state_file import read_state, write_state
 from pyperf_infer.system.state_folder import state_folder
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ class _Entry(msgspec.Struct, kw_only=True):
 class _File(msgspec.Struct, kw_only=True):
     version: int
     machines: dict[str, _Entry]
-
-
-class _Header(msgspec.Struct):
-    version: int
 
 
 class FoundFloor(NamedTuple):
@@ -101,25 +97,13 @@ def save_floor(floor: Floor, machine: str, *, measured_utc: str | None = None) -
         machines = {}
     measured_utc = measured_utc or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     machines[machine] = _Entry(relative_sd=floor.relative_sd, processes=floor.processes, measured_utc=measured_utc)
-    data = msgspec.json.format(msgspec.json.encode(_File(version=VERSION, machines=machines))) + b"\n"
-    with explained("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data)
+    write_state(path, _File(version=VERSION, machines=machines))
     return path
 
 
 def _read(path: Path) -> _File:
     """Raises OSError, or ValueError that says what is wrong with the file."""
-    data = path.read_bytes()
-    try:
-        version = msgspec.json.decode(data, type=_Header).version
-        if version != VERSION:
-            raise ValueError(f"it is of version {version}, and this release reads version {VERSION}")
-        return msgspec.json.decode(data, type=_File)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"it is damaged ({error})") from error
-    except (UnicodeDecodeError, RecursionError) as error:  # the latter of what is nested too deeply
-        raise ValueError("it is damaged") from error
+    return read_state(path, _File, VERSION)
 
 
 def _none(sentence: str) -> FoundFloor:

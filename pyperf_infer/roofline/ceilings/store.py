@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from pyperf_infer.results.atomic import explained, write_atomically
 from pyperf_infer.results.ceilings_schema import Ceilings
+from pyperf_infer.system.state_file import read_state, write_state
 from pyperf_infer.system.state_folder import state_folder
 
 VERSION = 1
@@ -20,10 +20,6 @@ VERSION = 1
 class _File(msgspec.Struct, kw_only=True):
     version: int
     ceilings: dict[str, msgspec.Raw]
-
-
-class _Header(msgspec.Struct):
-    version: int
 
 
 def ceilings_path() -> Path:
@@ -55,10 +51,7 @@ def save_ceilings(ceilings: Ceilings) -> Path:
         entries = {}
     key = _key(ceilings.machine, ceilings.device, ceilings.threads)
     entries[key] = msgspec.Raw(msgspec.json.encode(ceilings))
-    data = msgspec.json.format(msgspec.json.encode(_File(version=VERSION, ceilings=entries))) + b"\n"
-    with explained("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data)
+    write_state(path, _File(version=VERSION, ceilings=entries))
     return path
 
 
@@ -67,12 +60,5 @@ def _key(machine: str, device: str, threads: int) -> str:
 
 
 def _read(path: Path) -> _File:
-    """Raises OSError, or ValueError (msgspec's errors are some)."""
-    data = path.read_bytes()
-    try:
-        version = msgspec.json.decode(data, type=_Header).version
-        if version != VERSION:
-            raise ValueError(f"it is of version {version}, and this release reads version {VERSION}")
-        return msgspec.json.decode(data, type=_File)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    """Raises OSError, or ValueError that says what is wrong with the file."""
+    return read_state(path, _File, VERSION)
