@@ -30,9 +30,10 @@ from common import Claim, Report
 
 from pyperf_infer import _core
 from pyperf_infer.roofline.ceilings.cpu import Effort
-from pyperf_infer.roofline.ceilings.levels import MEMORY, caches_of, cores, plan
+from pyperf_infer.roofline.ceilings.levels import MEMORY, caches_of, plan
 from pyperf_infer.roofline.ceilings.microarchitectures import identify, read_identity
 from pyperf_infer.roofline.ceilings.quiet import MOST_OTHER_LOAD, Quiet
+from pyperf_infer.system.cpu import cores
 from pyperf_infer.system.memory import available_memory_bytes
 
 ROUNDS = 10

@@ -78,14 +78,25 @@ def physical_cores(root: Path) -> int | None:
     return len(cores) or None
 
 
-def usable_cores(root: Path = Path("/")) -> int:
-    """Physical cores among the CPUs this process may run on: as many threads as can run without sharing a core."""
-    cores = set()
+def cores(root: Path = Path("/")) -> list[int]:
+    """The first CPU of each physical core among those that this process may use: as many threads as there are of them
+    run without sharing a core."""
+    first: dict[tuple[int, ...], int] = {}
     for cpu in affinity():
-        topology = root / _CPUS / f"cpu{cpu}" / "topology"
-        siblings = read_text(topology / "core_cpus_list") or read_text(topology / "thread_siblings_list")
-        cores.add(siblings or str(cpu))
-    return len(cores)
+        first.setdefault(tuple(siblings_of(cpu, root)), cpu)
+    return list(first.values())
+
+
+def siblings_of(cpu: int, root: Path = Path("/")) -> list[int]:
+    """The hardware threads of the core of `cpu`, itself among them; alone where the system does not tell."""
+    topology = root / _CPUS / f"cpu{cpu}" / "topology"
+    text = read_text(topology / "core_cpus_list") or read_text(topology / "thread_siblings_list")
+    return parse_cpu_list(text) or [cpu]
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """How many of them there are."""
+    return len(cores(root))
 
 
 def caches(root: Path, cpu: int) -> list[Cache]:

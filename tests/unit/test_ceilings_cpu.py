@@ -18,9 +18,9 @@ from pyperf_infer.errors import MeasurementError, UsageError
 from pyperf_infer.results.ceilings_schema import Ceilings, ComputeCeiling, MemoryCeiling
 from pyperf_infer.roofline.ceilings import cpu
 from pyperf_infer.roofline.ceilings.cpu import Effort, measure_cpu
-from pyperf_infer.roofline.ceilings.levels import cores
 from pyperf_infer.roofline.ceilings.microarchitectures import Identity, identify
 from pyperf_infer.roofline.ceilings.quiet import Quiet
+from pyperf_infer.system.cpu import cores
 
 TINY = Effort(window_ns=200_000, compute_runs=2, stream_runs=2, trial_window_ns=100_000, trial_runs=1)
 SIZES = {"L1": 16 * 2**10, "L2": 128 * 2**10}

@@ -16,7 +16,6 @@ from pyperf_infer.roofline.ceilings.levels import (
     MEMORY,
     Cache,
     caches_of,
-    cores,
     given_sizes_note,
     plan,
     told_caches,
@@ -64,7 +63,7 @@ def test_hardware_threads_of_one_core_do_not_make_a_cache_a_shared_one(tmp_path:
 
 def test_each_thread_gets_a_core_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "affinity", lambda: [1, 2, 3])
-    assert cores(machine(tmp_path, threads_a_core=2)) == [1, 2]
+    assert cpu.cores(machine(tmp_path, threads_a_core=2)) == [1, 2]
 
 
 def test_without_sizes_the_error_says_how_to_give_them(tmp_path: Path) -> None:

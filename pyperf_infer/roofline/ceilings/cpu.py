@@ -26,7 +26,6 @@ from pyperf_infer.roofline.ceilings.levels import (
     Plan,
     WorkingSet,
     caches_of,
-    cores,
     given_sizes_note,
     plan,
     told_caches,
@@ -311,7 +310,7 @@ def _document(
 
 
 def _cpus(threads: int) -> list[int]:
-    available = cores()
+    available = cpu.cores()
     if not 1 <= threads <= len(available):
         raise UsageError(
             f"Ceilings with {_counted(threads)} cannot be measured: each has to have a core of its own, and this "

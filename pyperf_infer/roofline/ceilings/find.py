@@ -11,9 +11,10 @@ import msgspec
 
 from pyperf_infer import __version__
 from pyperf_infer.errors import InputError, UsageError
-from pyperf_infer.roofline.ceilings.levels import MEMORY, cores, told_caches
+from pyperf_infer.roofline.ceilings.levels import MEMORY, told_caches
 from pyperf_infer.roofline.ceilings.machine import ceilings_machine
 from pyperf_infer.roofline.ceilings.store import load_ceilings, save_ceilings
+from pyperf_infer.system.cpu import cores
 
 if TYPE_CHECKING:
     from pyperf_infer.results.ceilings_schema import Ceilings

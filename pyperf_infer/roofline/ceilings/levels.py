@@ -17,7 +17,6 @@ from pyperf_infer import _core
 from pyperf_infer.errors import InputError
 from pyperf_infer.roofline.ceilings.cache_sizes import EXAMPLE
 from pyperf_infer.system import cpu
-from pyperf_infer.system.files import parse_cpu_list, read_text
 from pyperf_infer.units import format_bytes
 
 MEMORY = "memory"
@@ -50,17 +49,6 @@ class Plan(NamedTuple):
     warnings: list[str]
 
 
-def cores(root: Path = Path("/")) -> list[int]:
-    """The first CPU of each physical core among those that this process may use."""
-    first: dict[str, int] = {}
-    for number in cpu.affinity():
-        topology = root / "sys/devices/system/cpu" / f"cpu{number}" / "topology"
-        names = ("core_cpus_list", "thread_siblings_list")
-        siblings = next((text for name in names if (text := read_text(topology / name))), str(number))
-        first.setdefault(siblings, number)
-    return list(first.values())
-
-
 def caches_of(cpus: Sequence[int], sizes: Mapping[str, int] | None, root: Path = Path("/")) -> list[Cache]:
     """The caches of data that threads on `cpus` use, innermost first; `sizes` in place of what the machine tells.
 
@@ -87,7 +75,7 @@ def told_caches(cpus: Sequence[int], root: Path = Path("/")) -> list[Cache]:
     parts = cpu.cache_parts(root, cpus[0], cpus)
     if len(found) != len(parts):
         return []
-    siblings = len(siblings_of(cpus[0], root))
+    siblings = len(cpu.siblings_of(cpus[0], root))
     return [
         Cache(f"L{cache.level}", part, (cache.shared_by_cpus or 1) > siblings)
         for cache, part in zip(found, parts, strict=True)
@@ -166,10 +154,3 @@ def _whole_grains(size: int) -> int:
 
 def _threads(threads: int) -> str:
     return "1 thread" if threads == 1 else f"{threads} threads"
-
-
-def siblings_of(number: int, root: Path = Path("/")) -> list[int]:
-    """The CPUs that are hardware threads of the same core, itself one of them."""
-    topology = root / "sys/devices/system/cpu" / f"cpu{number}" / "topology"
-    text = read_text(topology / "core_cpus_list") or read_text(topology / "thread_siblings_list")
-    return parse_cpu_list(text) or [number]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from pyperf_infer.errors import MeasurementError
-from pyperf_infer.roofline.ceilings.levels import siblings_of
+from pyperf_infer.system.cpu import siblings_of
 from pyperf_infer.system.files import read_text
 from pyperf_infer.units import format_percent
 
